@@ -1,0 +1,124 @@
+"""Records to bytes and back: CloudEvents 1.0 binary mode for Kafka, JSON payloads.
+
+Attributes stand in `ce_*` headers (cloudevents/spec, kafka-protocol-binding, section 3.2); our own
+headers have plain names. Payload fields that a reader does not know are ignored, so that a newer
+writer may add optional ones.
+"""
+
+import datetime
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from schemas.envelope import Envelope, Unknown
+from schemas.errors import RecordCorrupt
+from schemas.topics import TOPICS
+
+Headers = Sequence[tuple[str, bytes]]
+
+SPEC_VERSION = b"1.0"
+CONTENT_TYPE = b"application/json"
+SCHEMA_VERSION = 1
+
+_PLAIN = {
+    "owner": "owner",
+    "traceparent": "traceparent",
+    "issuer": "issuer",
+    "mac": "mac",
+    "body_hash": "body-hash",
+    "command": "command",
+    "decider": "decider",
+}
+
+
+def _types(kinds: Iterable[type[msgspec.Struct]]) -> dict[str, type[msgspec.Struct]]:
+    return {kind.TYPE: kind for kind in kinds}  # type: ignore[attr-defined]
+
+
+TYPES: dict[str, type[msgspec.Struct]] = _types(
+    kind for topic in TOPICS for kind in topic.types
+)
+_DECODERS = {name: msgspec.json.Decoder(kind) for name, kind in TYPES.items()}
+_ENCODER = msgspec.json.Encoder()
+
+
+def type_of(data: msgspec.Struct) -> str:
+    """The `ce_type` of a payload."""
+    if isinstance(data, Unknown):
+        return data.type
+    name: str = data.TYPE  # type: ignore[attr-defined]
+    return name
+
+
+def data_schema(kind: str) -> str:
+    """The name of the JSON Schema of a type, as `ce_dataschema` carries it."""
+    return f"urn:lifelog:schema:{kind}:{SCHEMA_VERSION}"
+
+
+def encode(data: msgspec.Struct) -> bytes:
+    """A payload as JSON; equal payloads give equal bytes."""
+    if isinstance(data, Unknown):
+        return data.value
+    return _ENCODER.encode(data)
+
+
+def encode_headers(envelope: Envelope) -> list[tuple[str, bytes]]:
+    """The headers of a record."""
+    headers = [
+        ("ce_specversion", SPEC_VERSION),
+        ("ce_id", envelope.id.encode()),
+        ("ce_type", envelope.type.encode()),
+        ("ce_source", envelope.source.encode()),
+        ("ce_time", envelope.time.astimezone(datetime.UTC).isoformat().encode()),
+        ("ce_dataschema", data_schema(envelope.type).encode()),
+        ("content-type", CONTENT_TYPE),
+    ]
+    if envelope.subject is not None:
+        headers.append(("ce_subject", envelope.subject.encode()))
+    if envelope.answers is not None:
+        headers.append(("answers", str(envelope.answers).encode()))
+    for field, header in _PLAIN.items():
+        value = getattr(envelope, field)
+        if value is not None:
+            headers.append((header, value.encode()))
+    return headers
+
+
+def decode_headers(headers: Headers) -> Envelope:
+    """The envelope that a record's headers hold.
+
+    Raises:
+        RecordCorrupt: If a required attribute is missing or cannot be read.
+    """
+    try:
+        found = {name: value.decode() for name, value in headers}
+        answers = found.get("answers")
+        return Envelope(
+            id=found["ce_id"],
+            type=found["ce_type"],
+            source=found["ce_source"],
+            time=datetime.datetime.fromisoformat(found["ce_time"]),
+            subject=found.get("ce_subject"),
+            answers=None if answers is None else int(answers),
+            **{field: found.get(header) for field, header in _PLAIN.items()},
+        )
+    except KeyError as error:
+        raise RecordCorrupt(f"The record has no {error.args[0]} header.") from error
+    except (UnicodeDecodeError, ValueError) as error:
+        raise RecordCorrupt(f"A header of the record cannot be read: {error}") from error
+
+
+def decode(kind: str, value: bytes) -> msgspec.Struct:
+    """The payload of a record; `Unknown` where no schema of this version reads its type.
+
+    Raises:
+        RecordCorrupt: If the payload does not fit its schema.
+    """
+    decoder = _DECODERS.get(kind)
+    if decoder is None:
+        return Unknown(type=kind, value=value)
+    try:
+        payload: msgspec.Struct = decoder.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RecordCorrupt(f"A {kind} record does not fit its schema: {error}") from error
+    return payload

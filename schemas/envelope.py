@@ -1,0 +1,47 @@
+"""What stands around a payload: CloudEvents 1.0 attributes and our own headers."""
+
+import datetime
+from dataclasses import dataclass
+
+import msgspec
+
+
+class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+    """The headers of one record.
+
+    Commands carry `issuer`, `mac` and `body_hash`; a decider's events carry `answers`, `command`
+    and `decider`.
+    """
+
+    id: str
+    type: str
+    source: str  # which process wrote it: "/lifelog/web", "/lifelog/worker/ID"
+    time: datetime.datetime  # for a decider's event: the time at which it decided
+    subject: str | None = None  # the job, entry or version it is about
+    owner: str | None = None  # whose it is: a person's id
+    traceparent: str | None = None
+    issuer: str | None = None
+    mac: str | None = None
+    body_hash: str | None = None  # SHA-256 of the request's body: another body is not a repeat
+    answers: int | None = None  # offset of the command that this event answers
+    command: str | None = None  # id of that command
+    decider: str | None = None  # version of the code that decided
+
+
+class Unknown(msgspec.Struct, frozen=True, kw_only=True):
+    """A payload of a type that this version does not know: kept as it is, never dropped."""
+
+    type: str
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A record as it stands on the log."""
+
+    topic: str  # without the installation's prefix
+    partition: int
+    offset: int
+    timestamp: datetime.datetime  # when the broker appended it
+    envelope: Envelope
+    data: msgspec.Struct

@@ -1,0 +1,359 @@
+"""Every error that leaves the process it was raised in.
+
+LifelogError
+├── Invalid                the request makes no sense as it stands
+│   ├── InvalidBody            malformed JSON, an unknown field or a wrong type
+│   ├── InvalidSetting         a setting that is unknown or has a wrong value
+│   ├── InvalidPosition        a `Lifelog-Position` or SSE id that cannot be read
+│   ├── TooLarge               a body or a text over its limit
+│   ├── NotText                bytes that are not UTF-8 text
+│   ├── MissingIdempotencyKey  a write without its key
+│   └── UnsupportedConfig      a training configuration that no pool can run
+├── Unauthenticated        nobody is logged in, or the token is unknown or over
+├── Forbidden              logged in, but the role does not allow it
+├── NotFound               no such thing, or it is not the caller's
+├── Refused                the request makes sense, the answer is no
+│   ├── KeyReused              the same Idempotency-Key with another body
+│   ├── JobAlreadyOver         a job that has ended cannot be changed
+│   ├── AlreadyExists          the id is taken
+│   ├── StaleReport            a report that quotes a superseded fencing token
+│   ├── ForgedCommand          a command whose MAC or issuer does not hold
+│   ├── RevisionConflict       the named parent is not the newest revision
+│   └── PositionExpired        a stream position older than what is kept
+├── NotBuilt               a part that does not exist yet
+├── Unavailable            a server we need does not answer; try again
+│   ├── LogUnavailable         Kafka
+│   ├── DatabaseUnavailable    Postgres
+│   ├── InferenceUnavailable   the inference process
+│   └── NotCaughtUp            the projection has not reached the position in time
+├── RunFailed              an attempt of a job ended without its adapter
+│   ├── NotEnoughData          too few words to train on
+│   ├── CheckpointCorrupt      a checkpoint whose bytes are not what was stored
+│   ├── OutOfMemory            the device or the machine ran out of memory
+│   ├── ChildDied              the training process ended without a word
+│   ├── TimedOut               the attempt ran past its limit
+│   └── BaseUnavailable        the base model is not there or is not what its digest says
+├── Damaged                what is stored is not what was written
+│   ├── ArtifactCorrupt        bytes that do not match their digest
+│   ├── ArtifactMissing        no artifact of this digest
+│   ├── KeyDestroyed           the key was erased: the text cannot be read again
+│   ├── WrongKey               the key-encryption key does not open the stored keys
+│   ├── RecordCorrupt          a record that no schema reads
+│   └── ClusterChanged         a topic was recreated: its history is not ours
+└── SetupFailed            the local stack cannot start
+    ├── PortInUse              a port is taken
+    ├── HomeInUse              a stack already runs on this home
+    ├── JarMismatch            a broker file does not match its pinned digest
+    ├── ServerFailed           an embedded server did not come up
+    └── FolderUnreadable       a folder of memories cannot be read
+
+`code` is part of the API: clients, events and `docs/errors.md` carry it, so it never changes.
+The HTTP status of each class is in `web.errors`, and nowhere else.
+"""
+
+from typing import ClassVar
+
+
+class LifelogError(Exception):
+    """Base of every error that leaves its process. `str(error)` says what to do."""
+
+    code: ClassVar[str] = "internal"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, detail: str = "", /, *, field: str | None = None) -> None:
+        self.detail = detail or (self.__doc__ or "").strip()
+        self.field = field
+        super().__init__(self.detail)
+
+
+class Invalid(LifelogError):
+    """The request makes no sense as it stands."""
+
+    code = "invalid"
+
+
+class InvalidBody(Invalid):
+    """The body is not the JSON that this route takes."""
+
+    code = "invalid-body"
+
+
+class InvalidSetting(Invalid):
+    """A setting is unknown or has a wrong value."""
+
+    code = "invalid-setting"
+
+
+class InvalidPosition(Invalid):
+    """The position cannot be read: quote one that this server gave."""
+
+    code = "invalid-position"
+
+
+class TooLarge(Invalid):
+    """The body or a text in it is over its limit."""
+
+    code = "too-large"
+
+
+class NotText(Invalid):
+    """The bytes are not UTF-8 text."""
+
+    code = "not-text"
+
+
+class MissingIdempotencyKey(Invalid):
+    """The request needs an Idempotency-Key header: any text that is new for each request."""
+
+    code = "missing-idempotency-key"
+
+
+class UnsupportedConfig(Invalid):
+    """No pool can run this training configuration."""
+
+    code = "unsupported-config"
+
+
+class Unauthenticated(LifelogError):
+    """Log in, or send a bearer token that is still valid."""
+
+    code = "unauthenticated"
+
+
+class Forbidden(LifelogError):
+    """The caller's role does not allow this."""
+
+    code = "forbidden"
+
+
+class NotFound(LifelogError):
+    """There is no such thing, or it is not the caller's."""
+
+    code = "not-found"
+
+
+class Refused(LifelogError):
+    """The request makes sense, and the answer is no."""
+
+    code = "refused"
+
+
+class KeyReused(Refused):
+    """This Idempotency-Key was used for another body: send a new key."""
+
+    code = "idempotency-key-reused"
+
+
+class JobAlreadyOver(Refused):
+    """The job has ended and cannot be changed."""
+
+    code = "job-already-over"
+
+
+class AlreadyExists(Refused):
+    """The id is taken."""
+
+    code = "already-exists"
+
+
+class StaleReport(Refused):
+    """The report quotes a fencing token that is not the current one."""
+
+    code = "stale-report"
+
+
+class ForgedCommand(Refused):
+    """The command's MAC does not hold, or its issuer may not send this kind."""
+
+    code = "forged-command"
+
+
+class RevisionConflict(Refused):
+    """The named parent is not the newest revision: read the entry again."""
+
+    code = "revision-conflict"
+
+
+class PositionExpired(Refused):
+    """The stream position is older than what is kept: reload the page."""
+
+    code = "position-expired"
+
+
+class NotBuilt(LifelogError):
+    """This part does not exist yet."""
+
+    code = "not-built"
+
+
+class Unavailable(LifelogError):
+    """A server that is needed does not answer: try again in a moment."""
+
+    code = "unavailable"
+    retryable = True
+
+
+class LogUnavailable(Unavailable):
+    """Kafka does not answer: nothing was accepted, try again in a moment."""
+
+    code = "log-unavailable"
+
+
+class DatabaseUnavailable(Unavailable):
+    """Postgres does not answer: try again in a moment."""
+
+    code = "database-unavailable"
+
+
+class InferenceUnavailable(Unavailable):
+    """The inference process does not answer: try again in a moment."""
+
+    code = "inference-unavailable"
+
+
+class NotCaughtUp(Unavailable):
+    """The tables have not reached the position within 2 s: try again in a moment."""
+
+    code = "not-caught-up"
+
+
+class RunFailed(LifelogError):
+    """An attempt of a job ended without its adapter."""
+
+    code = "run-failed"
+    retryable = True
+
+
+class NotEnoughData(RunFailed):
+    """Too few words to train on; another attempt would fail the same way."""
+
+    code = "not-enough-data"
+    retryable = False
+
+
+class CheckpointCorrupt(RunFailed):
+    """The checkpoint's bytes are not what was stored; the run starts over without it."""
+
+    code = "checkpoint-corrupt"
+
+
+class OutOfMemory(RunFailed):
+    """The device or the machine ran out of memory."""
+
+    code = "out-of-memory"
+
+
+class ChildDied(RunFailed):
+    """The training process ended without a word."""
+
+    code = "child-died"
+
+
+class TimedOut(RunFailed):
+    """The attempt ran past its limit."""
+
+    code = "timed-out"
+
+
+class BaseUnavailable(RunFailed):
+    """The base model is not there, or is not what its digest says."""
+
+    code = "base-unavailable"
+    retryable = False
+
+
+class Damaged(LifelogError):
+    """What is stored is not what was written."""
+
+    code = "damaged"
+
+
+class ArtifactCorrupt(Damaged):
+    """The artifact's bytes do not match its digest."""
+
+    code = "artifact-corrupt"
+
+
+class ArtifactMissing(Damaged):
+    """There is no artifact of this digest."""
+
+    code = "artifact-missing"
+
+
+class KeyDestroyed(Damaged):
+    """The key was erased: the text cannot be read again."""
+
+    code = "key-destroyed"
+
+
+class WrongKey(Damaged):
+    """The key-encryption key does not open the stored keys."""
+
+    code = "wrong-key"
+
+
+class RecordCorrupt(Damaged):
+    """No schema reads this record."""
+
+    code = "record-corrupt"
+
+
+class ClusterChanged(Damaged):
+    """A topic was recreated: its history is not the one these tables were made from."""
+
+    code = "cluster-changed"
+
+
+class SetupFailed(LifelogError):
+    """The local stack cannot start."""
+
+    code = "setup-failed"
+
+
+class PortInUse(SetupFailed):
+    """A port is taken."""
+
+    code = "port-in-use"
+
+
+class HomeInUse(SetupFailed):
+    """A stack already runs on this home."""
+
+    code = "home-in-use"
+
+
+class JarMismatch(SetupFailed):
+    """A broker file does not match its pinned digest."""
+
+    code = "jar-mismatch"
+
+
+class ServerFailed(SetupFailed):
+    """An embedded server did not come up."""
+
+    code = "server-failed"
+
+
+class FolderUnreadable(SetupFailed):
+    """A folder of memories cannot be read."""
+
+    code = "folder-unreadable"
+
+
+def every_error() -> dict[str, type[LifelogError]]:
+    """Each class by its code.
+
+    Raises:
+        ValueError: If two classes share a code.
+    """
+    found: dict[str, type[LifelogError]] = {}
+    waiting: list[type[LifelogError]] = [LifelogError]
+    while waiting:
+        kind = waiting.pop()
+        if kind.code in found:
+            raise ValueError(
+                f"{kind.__name__} and {found[kind.code].__name__} share {kind.code}"
+            )
+        found[kind.code] = kind
+        waiting.extend(kind.__subclasses__())
+    return found

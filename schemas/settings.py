@@ -1,0 +1,74 @@
+"""Settings: read once, in each process's main, from the environment; all faults at once."""
+
+from collections.abc import Mapping
+from typing import Annotated, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from schemas.errors import InvalidSetting
+
+PREFIX = "LIFELOG_"
+TEST_PREFIX = "LIFELOG_TEST_"  # read by the test suite alone
+
+Port = Annotated[int, Meta(ge=1, le=65_535)]
+PositiveSeconds = Annotated[float, Meta(gt=0)]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where things are and how long to wait. Each is `LIFELOG_` and its name in capitals."""
+
+    home: str = ""  # folder of all data; empty: the platform's data folder
+    server: str = ""  # address of a running web process, for the command line
+    kafka: str = ""  # host:port of an existing cluster; empty: the embedded broker
+    database: str = ""  # postgresql:// address of an existing server; empty: the embedded one
+    prefix: str = "lifelog."  # of every topic
+    kafka_port: Port = 29_092
+    kafka_controller_port: Port = 29_093
+    database_port: Port = 25_432
+    web_host: str = "127.0.0.1"
+    web_port: Port = 8_300
+    inference_host: str = "127.0.0.1"
+    inference_port: Port = 8_301
+    inference: str = (
+        ""  # http:// address of an inference process elsewhere; empty: the local one
+    )
+    pool: str = "default"
+    worker: str = "worker-1"  # the worker's id: the same after a restart
+    key_encryption_key: str = ""  # base64 of 32 bytes; empty: the key file in the home folder
+    command_secret: str = ""  # base64 of 32 bytes, deciders only; empty: the file in the home
+    issuer_key: str = (
+        ""  # base64 of 32 bytes: the process's own; empty: derived from the secret
+    )
+    inference_token: str = ""  # what web shows inference; empty: the file in the home
+    lease_ttl_s: PositiveSeconds = 720.0
+    renew_every_s: PositiveSeconds = 60.0
+    heartbeat_every_s: PositiveSeconds = 3.0
+    silent_after_s: PositiveSeconds = 15.0
+    caught_up_within_s: PositiveSeconds = 2.0
+    threads: Annotated[int, Meta(ge=0)] = 0  # of torch; 0: as many as there are cores
+
+
+def read(environ: Mapping[str, str]) -> Settings:
+    """The settings that an environment holds.
+
+    Raises:
+        InvalidSetting: Naming every unknown setting and every wrong value.
+    """
+    kinds = get_type_hints(Settings, include_extras=True)
+    values: dict[str, object] = {}
+    faults: list[str] = []
+    for name, text in environ.items():
+        if not name.startswith(PREFIX) or name.startswith(TEST_PREFIX):
+            continue
+        field = name.removeprefix(PREFIX).lower()
+        if field not in kinds:
+            faults.append(f"{name}: no such setting")
+            continue
+        try:
+            values[field] = msgspec.convert(text, kinds[field], strict=False)
+        except msgspec.ValidationError as error:
+            faults.append(f"{name}: {error}")
+    if faults:
+        raise InvalidSetting("Bad settings:\n" + "\n".join(sorted(faults)))
+    return Settings(**values)  # type: ignore[arg-type]

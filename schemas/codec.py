@@ -35,9 +35,7 @@ def _types(kinds: Iterable[type[msgspec.Struct]]) -> dict[str, type[msgspec.Stru
     return {kind.TYPE: kind for kind in kinds}  # type: ignore[attr-defined]
 
 
-TYPES: dict[str, type[msgspec.Struct]] = _types(
-    kind for topic in TOPICS for kind in topic.types
-)
+TYPES: dict[str, type[msgspec.Struct]] = _types(kind for topic in TOPICS for kind in topic.types)
 _DECODERS = {name: msgspec.json.Decoder(kind) for name, kind in TYPES.items()}
 _ENCODER = msgspec.json.Encoder()
 

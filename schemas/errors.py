@@ -139,7 +139,7 @@ class Refused(LifelogError):
 
 
 class KeyReused(Refused):
-    """This Idempotency-Key was used for another body: send a new key."""
+    """The Idempotency-Key was used for another body: send a new key."""
 
     code = "idempotency-key-reused"
 
@@ -181,7 +181,7 @@ class PositionExpired(Refused):
 
 
 class NotBuilt(LifelogError):
-    """This part does not exist yet."""
+    """The part does not exist yet."""
 
     code = "not-built"
 
@@ -351,9 +351,7 @@ def every_error() -> dict[str, type[LifelogError]]:
     while waiting:
         kind = waiting.pop()
         if kind.code in found:
-            raise ValueError(
-                f"{kind.__name__} and {found[kind.code].__name__} share {kind.code}"
-            )
+            raise ValueError(f"{kind.__name__} and {found[kind.code].__name__} share {kind.code}")
         found[kind.code] = kind
         waiting.extend(kind.__subclasses__())
     return found

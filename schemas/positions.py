@@ -49,7 +49,7 @@ def parse_position(text: str) -> Position:
     known = BY_NAME.get(topic)
     if known is None or not partition.isdecimal() or not offset.isdecimal():
         raise InvalidPosition(
-            f"Lifelog-Position {text[:80]!r} is not topic/partition/offset: quote the header of a response.",
+            f"Lifelog-Position {text[:80]!r} is not topic/partition/offset: quote a response's header.",
             field="Lifelog-Position",
         )
     if int(partition) >= partitions(known):
@@ -82,7 +82,7 @@ def decode_vector(text: str) -> Vector:
         known = BY_NAME.get(topic)
         if known is None or len(offsets) != partitions(known) or min(offsets, default=0) < 0:
             raise InvalidPosition(
-                f"Last-Event-ID names {topic[:80]!r} with other partitions than it has: reload the page.",
+                f"Last-Event-ID names {topic[:80]!r} with other partitions: reload the page.",
                 field="Last-Event-ID",
             )
     return vector

@@ -30,16 +30,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     web_port: Port = 8_300
     inference_host: str = "127.0.0.1"
     inference_port: Port = 8_301
-    inference: str = (
-        ""  # http:// address of an inference process elsewhere; empty: the local one
-    )
+    inference: str = ""  # http:// address of an inference process elsewhere; empty: the local one
     pool: str = "default"
     worker: str = "worker-1"  # the worker's id: the same after a restart
     key_encryption_key: str = ""  # base64 of 32 bytes; empty: the key file in the home folder
     command_secret: str = ""  # base64 of 32 bytes, deciders only; empty: the file in the home
-    issuer_key: str = (
-        ""  # base64 of 32 bytes: the process's own; empty: derived from the secret
-    )
+    issuer_key: str = ""  # base64 of 32 bytes: the process's own; empty: derived from the secret
     inference_token: str = ""  # what web shows inference; empty: the file in the home
     lease_ttl_s: PositiveSeconds = 720.0
     renew_every_s: PositiveSeconds = 60.0

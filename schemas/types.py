@@ -7,9 +7,7 @@ from msgspec import Meta
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(ge=0)]
-Digest = Annotated[
-    str, Meta(pattern="^[0-9a-f]{64}$", description="SHA-256 of the plaintext, hex")
-]
+Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="SHA-256 of the plaintext, hex")]
 Scalar = str | int | float | bool | None
 
 Priority = Literal["high", "medium", "low"]
@@ -28,8 +26,6 @@ JobState = Literal[
 ENDED: frozenset[JobState] = frozenset({"succeeded", "failed", "cancelled", "expired"})
 Cause = Literal["infrastructure", "out-of-memory", "bad-data", "user-error"]
 EntryKind = Literal["story", "milestone", "answer", "wisdom"]
-Scope = Literal[
-    "train", "retrieve", "share"
-]  # what an entry may be used for; none of them: never
+Scope = Literal["train", "retrieve", "share"]  # what an entry may be used for; none of them: never
 Role = Literal["member", "admin"]
 Device = Literal["cpu", "cuda"]

@@ -7,10 +7,11 @@ a key of its own, derived from the installation's command secret, and is given t
 import hashlib
 import hmac
 
-from schemas import commands
-from schemas.commands import Command
+import msgspec
 
-MAY_SEND: dict[type[Command], frozenset[str]] = {
+from schemas import commands
+
+MAY_SEND: dict[type[msgspec.Struct], frozenset[str]] = {
     commands.SubmitJob: frozenset({"web"}),
     commands.CancelJob: frozenset({"web"}),
     commands.JoinPool: frozenset({"worker"}),
@@ -33,7 +34,7 @@ MAY_SEND: dict[type[Command], frozenset[str]] = {
 }
 
 
-def may_send(issuer: str, command: Command) -> bool:
+def may_send(issuer: str, command: msgspec.Struct) -> bool:
     """Whether this issuer may send the command at all.
 
     A worker speaks for itself alone: `worker:a` may not report for `worker:b`.

@@ -45,3 +45,4 @@ class Recorded:
     timestamp: datetime.datetime  # when the broker appended it
     envelope: Envelope
     data: msgspec.Struct
+    value: bytes = b""  # the payload as it stands there

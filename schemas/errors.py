@@ -44,6 +44,7 @@ LifelogError
     ├── PortInUse              a port is taken
     ├── HomeInUse              a stack already runs on this home
     ├── JarMismatch            a broker file does not match its pinned digest
+    ├── JarsUnavailable        a broker file is missing and cannot be fetched
     ├── ServerFailed           an embedded server did not come up
     └── FolderUnreadable       a folder of memories cannot be read
 
@@ -326,6 +327,12 @@ class JarMismatch(SetupFailed):
     """A broker file does not match its pinned digest."""
 
     code = "jar-mismatch"
+
+
+class JarsUnavailable(SetupFailed):
+    """A broker file is missing and cannot be fetched: connect to the network once."""
+
+    code = "jars-unavailable"
 
 
 class ServerFailed(SetupFailed):

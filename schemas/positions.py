@@ -49,7 +49,7 @@ def parse_position(text: str) -> Position:
     known = BY_NAME.get(topic)
     if known is None or not partition.isdecimal() or not offset.isdecimal():
         raise InvalidPosition(
-            f"Lifelog-Position {text[:80]!r} is not topic/partition/offset: quote a response's header.",
+            f"Lifelog-Position {text[:80]!r} is not topic/partition/offset: quote a response.",
             field="Lifelog-Position",
         )
     if int(partition) >= partitions(known):

@@ -1,0 +1,403 @@
+"""The log's client: append a record and know where it stands, read committed records in order.
+
+Plain aiokafka with `assign()`: no consumer group, no committed offsets. Whoever reads keeps its own
+position, with what it made of the records.
+"""
+
+import asyncio
+import contextlib
+import datetime
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+from uuid import uuid4
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+
+from schemas import authority, codec
+from schemas.envelope import Envelope, Recorded
+from schemas.errors import ClusterChanged, LogUnavailable, RecordCorrupt
+from schemas.positions import Position
+from schemas.topics import TOPICS, Topic, partitions
+from streams.metadata import identity
+
+ANSWER_WITHIN_MS = 10_000  # how long a broker may take to acknowledge
+IDLE_S = 0.5  # an idle reader yields an empty batch this often
+MAX_RECORD_BYTES = 1_000_000
+
+Place = tuple[str, int]  # topic without prefix, partition
+
+
+class Unreadable(msgspec.Struct, frozen=True, kw_only=True):
+    """Stands in for a payload or an envelope that no schema reads: its bytes, and why."""
+
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...]
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """A record to append: its payload and what the caller knows of it."""
+
+    data: msgspec.Struct
+    identity: str | None = None  # the record's `ce_id`; drawn if there is none
+    subject: str | None = None
+    owner: str | None = None
+    body_hash: str | None = None
+    time: datetime.datetime | None = None
+
+
+class Log:
+    """One process's connection to the log. Open it with `Log.open`."""
+
+    def __init__(self, kafka: str, prefix: str, source: str, issuer: str, key: bytes) -> None:
+        self.kafka = kafka
+        self.prefix = prefix
+        self.source = source
+        self._issuer = issuer
+        self._key = key
+        self._producer: AIOKafkaProducer | None = None
+        self._starting = asyncio.Lock()
+
+    @classmethod
+    def open(
+        cls, kafka: str, *, prefix: str, source: str, issuer: str = "", key: bytes = b""
+    ) -> Self:
+        """A client for `async with`; it connects when it is first used.
+
+        Args:
+            kafka: `host:port` of one broker, or several with commas.
+            prefix: Of every topic's name.
+            source: Who writes, as `ce_source` says it: "/lifelog/web".
+            issuer: Whose commands these are, see `schemas.authority`; none may be sent without it.
+            key: The issuer's key.
+        """
+        return cls(kafka, prefix, source, issuer, key)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Flush what was appended and disconnect."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            with contextlib.suppress(KafkaError, TimeoutError):
+                await asyncio.wait_for(producer.stop(), ANSWER_WITHIN_MS / 1000)
+
+    async def append(
+        self, topic: Topic, partition: int, data: msgspec.Struct, **known: Any
+    ) -> Position:
+        """Append one record; returns once the broker has it.
+
+        Args:
+            topic: Where to; its author must be this process.
+            partition: Always chosen by the caller.
+            data: The payload.
+            known: The fields of `Note`.
+
+        Raises:
+            LogUnavailable: If no broker acknowledged it within 10 s. It may have been written.
+        """
+        return (await self.append_many(topic, [(partition, Note(data=data, **known))]))[0]
+
+    async def append_many(self, topic: Topic, notes: Sequence[tuple[int, Note]]) -> list[Position]:
+        """Append records, in order within each partition; returns once the broker has them all.
+
+        Raises:
+            LogUnavailable: If no broker acknowledged them within 10 s. Some may have been written.
+        """
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_MS / 1000):
+                producer = await self._started()
+                waiting = [await self._send(producer, topic, *note) for note in notes]
+                written = await asyncio.gather(*waiting)
+        except (KafkaError, TimeoutError) as error:
+            raise unavailable(self.kafka, error) from error
+        return [
+            Position(topic=topic.name, partition=one.partition, offset=one.offset)
+            for one in written
+        ]
+
+    async def read(
+        self,
+        start: Mapping[Place, int],
+        *,
+        batch: int = 500,
+        until: Mapping[Place, int] | None = None,
+    ) -> AsyncIterator[list[Recorded]]:
+        """Committed records from the given offsets on, in order within each partition.
+
+        Args:
+            start: The next offset of each partition to read; one that is no longer kept starts at
+                the earliest that is.
+            batch: How many records a batch holds at most.
+            until: Where to stop, as `ends` gives it; without it the reader never stops.
+
+        Yields:
+            Batches; an empty one every half second while nothing comes, so that callers can look
+            at the clock. A broker that goes away is waited for. A record that cannot be read comes
+            as `Unreadable`.
+
+        Raises:
+            LogUnavailable: If there is no broker when the reader starts.
+        """
+        async with self._consumer() as consumer:
+            places = {
+                TopicPartition(self.prefix + t, p): offset for (t, p), offset in start.items()
+            }
+            consumer.assign(list(places))
+            earliest = await consumer.beginning_offsets(list(places)) if places else {}
+            for place, offset in places.items():
+                consumer.seek(place, max(offset, earliest[place]))
+            while until is None or not await self._reached(consumer, until):
+                found = await consumer.getmany(timeout_ms=int(IDLE_S * 1000), max_records=batch)
+                yield [
+                    _recorded(self.prefix, message)
+                    for messages in found.values()
+                    for message in messages
+                ]
+
+    async def ends(self, topics: Iterable[Topic]) -> dict[Place, int]:
+        """The offset after the last committed record of every partition of some topics.
+
+        Raises:
+            LogUnavailable: If no broker answers.
+        """
+        async with self._consumer() as consumer:
+            places = self._places(topics)
+            consumer.assign(places)
+            return self._by_place(await consumer.end_offsets(places))
+
+    async def beginnings(self, topics: Iterable[Topic]) -> dict[Place, int]:
+        """The earliest offset that is kept of every partition of some topics.
+
+        Raises:
+            LogUnavailable: If no broker answers.
+        """
+        async with self._consumer() as consumer:
+            places = self._places(topics)
+            consumer.assign(places)
+            return self._by_place(await consumer.beginning_offsets(places))
+
+    async def identity(self) -> tuple[str, dict[str, str]]:
+        """The cluster's id, and the id of each topic by its name.
+
+        Raises:
+            LogUnavailable: If no broker answers.
+            ClusterChanged: If a topic is missing or has another number of partitions.
+        """
+        async with administration(self.kafka) as admin:
+            cluster, found = await identity(admin, [self.prefix + topic.name for topic in TOPICS])
+        for topic in TOPICS:
+            _, count = found.get(self.prefix + topic.name, ("", 0))
+            if count != partitions(topic):
+                raise ClusterChanged(
+                    f"Topic {self.prefix}{topic.name} has {count} partitions where"
+                    f" {partitions(topic)} are expected: create the topics on an empty cluster."
+                )
+        return cluster, {name.removeprefix(self.prefix): one for name, (one, _) in found.items()}
+
+    async def _started(self) -> AIOKafkaProducer:
+        async with self._starting:
+            if self._producer is None:
+                producer = AIOKafkaProducer(
+                    bootstrap_servers=self.kafka,
+                    acks="all",
+                    enable_idempotence=True,
+                    request_timeout_ms=ANSWER_WITHIN_MS,
+                    linger_ms=2,
+                    max_request_size=MAX_RECORD_BYTES + 48_576,
+                )
+                try:
+                    await producer.start()
+                except BaseException:
+                    await producer.stop()
+                    raise
+                self._producer = producer
+            return self._producer
+
+    async def _send(
+        self, producer: AIOKafkaProducer, topic: Topic, partition: int, note: Note
+    ) -> asyncio.Future[Any]:
+        value = codec.encode(note.data)
+        envelope = self._envelope(topic, partition, note, value)
+        sent: asyncio.Future[Any] = await producer.send(
+            self.prefix + topic.name,
+            value=value,
+            key=(note.subject or note.owner or "").encode() or None,
+            partition=partition,
+            headers=codec.encode_headers(envelope),
+        )
+        return sent
+
+    def _envelope(self, topic: Topic, partition: int, note: Note, value: bytes) -> Envelope:
+        kind = codec.type_of(note.data)
+        name = note.identity or str(uuid4())
+        envelope = Envelope(
+            id=name,
+            type=kind,
+            source=self.source,
+            time=note.time or datetime.datetime.now(datetime.UTC),
+            subject=note.subject,
+            owner=note.owner,
+            body_hash=note.body_hash,
+        )
+        if not self._key:
+            return envelope
+        mac = authority.mac(
+            self._key,
+            topic=topic.name,
+            partition=partition,
+            identity=name,
+            kind=kind,
+            body_hash=note.body_hash or "",
+            value=value,
+        )
+        return msgspec.structs.replace(envelope, issuer=self._issuer, mac=mac)
+
+    async def _reached(self, consumer: AIOKafkaConsumer, until: Mapping[Place, int]) -> bool:
+        for (topic, partition), end in until.items():
+            if await consumer.position(TopicPartition(self.prefix + topic, partition)) < end:
+                return False
+        return True
+
+    def _places(self, topics: Iterable[Topic]) -> list[TopicPartition]:
+        return [
+            TopicPartition(self.prefix + topic.name, partition)
+            for topic in topics
+            for partition in range(partitions(topic))
+        ]
+
+    def _by_place(self, offsets: Mapping[TopicPartition, int]) -> dict[Place, int]:
+        return {
+            (place.topic.removeprefix(self.prefix), place.partition): offset
+            for place, offset in offsets.items()
+        }
+
+    @contextlib.asynccontextmanager
+    async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.kafka,
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            request_timeout_ms=ANSWER_WITHIN_MS,
+            fetch_max_wait_ms=100,
+            max_partition_fetch_bytes=2 * MAX_RECORD_BYTES,
+        )
+        try:
+            await consumer.start()
+            yield consumer
+        except KafkaError as error:
+            raise unavailable(self.kafka, error) from error
+        finally:
+            await consumer.stop()
+
+
+def verdict(recorded: Recorded, secret: bytes) -> bool:
+    """Whether a command's MAC holds and its issuer may send it.
+
+    Args:
+        recorded: A record of a command topic.
+        secret: The installation's command secret, from which each issuer's key is derived.
+    """
+    envelope = recorded.envelope
+    if envelope.issuer is None or envelope.mac is None:
+        return False
+    expected = authority.mac(
+        authority.issuer_key(secret, envelope.issuer),
+        topic=recorded.topic,
+        partition=recorded.partition,
+        identity=envelope.id,
+        kind=envelope.type,
+        body_hash=envelope.body_hash or "",
+        value=recorded.value,
+    )
+    return authority.holds(expected, envelope.mac) and authority.may_send(
+        envelope.issuer, recorded.data
+    )
+
+
+async def create_topics(kafka: str, *, prefix: str, replication: int = 1) -> None:
+    """Create the topics that are not there yet; those that are stay as they are.
+
+    Raises:
+        LogUnavailable: If no broker answers.
+    """
+    wanted = [
+        NewTopic(
+            name=prefix + topic.name,
+            num_partitions=partitions(topic),
+            replication_factor=replication,
+            topic_configs={
+                "cleanup.policy": "delete",
+                "retention.ms": str(topic.retention_ms),
+                "retention.bytes": "-1",
+                "message.timestamp.type": "LogAppendTime",
+                "max.message.bytes": str(MAX_RECORD_BYTES + 48_576),
+            },
+        )
+        for topic in TOPICS
+    ]
+    async with administration(kafka) as admin:
+        existing = set(await admin.list_topics())
+        for topic in wanted:
+            if topic.name in existing:
+                continue
+            with contextlib.suppress(TopicAlreadyExistsError):
+                answer = await admin.create_topics([topic])
+                for _, code, *rest in answer.topic_errors:
+                    if code not in {0, TopicAlreadyExistsError.errno}:
+                        raise LogUnavailable(f"Topic {topic.name} cannot be created: {rest}")
+
+
+@contextlib.asynccontextmanager
+async def administration(kafka: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    """An administration client.
+
+    Raises:
+        LogUnavailable: If no broker answers.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka, request_timeout_ms=ANSWER_WITHIN_MS)
+    try:
+        async with asyncio.timeout(3 * ANSWER_WITHIN_MS / 1000):
+            await admin.start()
+            yield admin
+    except (KafkaError, TimeoutError) as error:
+        raise unavailable(kafka, error) from error
+    finally:
+        await admin.close()
+
+
+def unavailable(kafka: str, error: BaseException) -> LogUnavailable:
+    """Our error for a broker that does not answer."""
+    return LogUnavailable(
+        f"Kafka at {kafka} does not answer ({type(error).__name__}): try again in a moment."
+    )
+
+
+def _recorded(prefix: str, message: Any) -> Recorded:
+    topic = message.topic.removeprefix(prefix)
+    at = datetime.datetime.fromtimestamp(message.timestamp / 1000, datetime.UTC)
+    value = message.value or b""
+    headers = tuple(message.headers)
+    try:
+        envelope = codec.decode_headers(headers)
+        data = codec.decode(envelope.type, value)
+    except RecordCorrupt as error:
+        data = Unreadable(value=value, headers=headers, error=str(error))
+        envelope = Envelope(id="", type="", source="", time=at)
+    return Recorded(topic, message.partition, message.offset, at, envelope, data, value)

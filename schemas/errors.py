@@ -8,6 +8,7 @@ LifelogError
 │   ├── TooLarge               a body or a text over its limit
 │   ├── NotText                bytes that are not UTF-8 text
 │   ├── MissingIdempotencyKey  a write without its key
+│   ├── InvalidSheet           a recovery sheet with a misread or missing line
 │   └── UnsupportedConfig      a training configuration that no pool can run
 ├── Unauthenticated        nobody is logged in, or the token is unknown or over
 ├── Forbidden              logged in, but the role does not allow it
@@ -25,6 +26,7 @@ LifelogError
 │   ├── LogUnavailable         Kafka
 │   ├── DatabaseUnavailable    Postgres
 │   ├── InferenceUnavailable   the inference process
+│   ├── StorageUnavailable     the folder of artifacts or secrets
 │   └── NotCaughtUp            the projection has not reached the position in time
 ├── RunFailed              an attempt of a job ended without its adapter
 │   ├── NotEnoughData          too few words to train on
@@ -37,7 +39,10 @@ LifelogError
 │   ├── ArtifactCorrupt        bytes that do not match their digest
 │   ├── ArtifactMissing        no artifact of this digest
 │   ├── KeyDestroyed           the key was erased: the text cannot be read again
+│   ├── KeyMissing             no such key: the table of keys is not the one it was stored in
 │   ├── WrongKey               the key-encryption key does not open the stored keys
+│   ├── SealBroken             a sealed text or key that was changed or moved
+│   ├── BackupCorrupt          a key backup that was changed or cut short
 │   ├── RecordCorrupt          a record that no schema reads
 │   └── ClusterChanged         a topic was recreated: its history is not ours
 └── SetupFailed            the local stack cannot start
@@ -46,7 +51,9 @@ LifelogError
     ├── JarMismatch            a broker file does not match its pinned digest
     ├── JarsUnavailable        a broker file is missing and cannot be fetched
     ├── ServerFailed           an embedded server did not come up
-    └── FolderUnreadable       a folder of memories cannot be read
+    ├── FolderUnreadable       a folder of memories cannot be read
+    ├── SecretExposed          a secret that other accounts can read
+    └── SecretUnreadable       a secret that is not 32 bytes in base64
 
 `code` is part of the API: clients, events and `docs/errors.md` carry it, so it never changes.
 The HTTP status of each class is in `web.errors`, and nowhere else.
@@ -107,6 +114,12 @@ class MissingIdempotencyKey(Invalid):
     """The request needs an Idempotency-Key header: any text that is new for each request."""
 
     code = "missing-idempotency-key"
+
+
+class InvalidSheet(Invalid):
+    """A line of the recovery sheet is missing or misread: compare it with the paper."""
+
+    code = "invalid-recovery-sheet"
 
 
 class UnsupportedConfig(Invalid):
@@ -212,6 +225,12 @@ class InferenceUnavailable(Unavailable):
     code = "inference-unavailable"
 
 
+class StorageUnavailable(Unavailable):
+    """The folder cannot be written or read: free some space or check its owner."""
+
+    code = "storage-unavailable"
+
+
 class NotCaughtUp(Unavailable):
     """The tables have not reached the position within 2 s: try again in a moment."""
 
@@ -287,10 +306,28 @@ class KeyDestroyed(Damaged):
     code = "key-destroyed"
 
 
+class KeyMissing(Damaged):
+    """There is no such key: restore the backup of the keys."""
+
+    code = "key-missing"
+
+
 class WrongKey(Damaged):
     """The key-encryption key does not open the stored keys."""
 
     code = "wrong-key"
+
+
+class SealBroken(Damaged):
+    """The sealed text or key was changed, or moved from where it was sealed."""
+
+    code = "seal-broken"
+
+
+class BackupCorrupt(Damaged):
+    """The backup of the keys was changed or cut short: use another copy."""
+
+    code = "backup-corrupt"
 
 
 class RecordCorrupt(Damaged):
@@ -345,6 +382,18 @@ class FolderUnreadable(SetupFailed):
     """A folder of memories cannot be read."""
 
     code = "folder-unreadable"
+
+
+class SecretExposed(SetupFailed):
+    """A secret's file can be read by other accounts of this machine."""
+
+    code = "secret-exposed"
+
+
+class SecretUnreadable(SetupFailed):
+    """A secret is not 32 bytes in base64."""
+
+    code = "secret-unreadable"
 
 
 def every_error() -> dict[str, type[LifelogError]]:

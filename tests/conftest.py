@@ -1,0 +1,98 @@
+"""Real servers for the tests: one Kafka and one Postgres a session, a prefix and a database a test.
+
+`LIFELOG_TEST_SERVERS` says where they come from: `embedded` (default), `containers` (testcontainers,
+needs a Docker API) or `env` (`LIFELOG_TEST_KAFKA` and `LIFELOG_TEST_DATABASE` name running ones).
+"""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from lifelog.servers import kafka as kafka_server
+from lifelog.servers import postgres as postgres_server
+from lifelog.servers.home import Home, home_at
+from lifelog.servers.launch import Running, start
+from lifelog.servers.ports import free_ports
+
+SERVERS = os.environ.get("LIFELOG_TEST_SERVERS", "embedded")  # noqa: TID251 - the suite's own
+FULL = os.environ.get("LIFELOG_TEST_PROFILE", "") == "full"  # noqa: TID251
+
+
+@pytest.fixture(scope="session")
+def full() -> bool:
+    """Whether the slow suites run at full size."""
+    return FULL
+
+
+@pytest.fixture(scope="session")
+def servers_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    return home_at(tmp_path_factory.mktemp("servers"))
+
+
+@pytest.fixture(scope="session")
+def kafka(servers_home: Home) -> Iterator[str]:
+    """`host:port` of a broker that lives as long as the session."""
+    if SERVERS == "env":
+        yield os.environ["LIFELOG_TEST_KAFKA"]  # noqa: TID251
+    elif SERVERS == "containers":
+        from testcontainers.kafka import KafkaContainer
+
+        with KafkaContainer("apache/kafka:4.1.0").with_kraft() as container:
+            yield container.get_bootstrap_server()
+    else:
+        port, controller = free_ports(2)
+        running = _started(kafka_server.prepare(servers_home, port, controller), 60)
+        try:
+            yield f"127.0.0.1:{port}"
+        finally:
+            running.stop(10)
+
+
+@pytest.fixture(scope="session")
+def postgres(servers_home: Home) -> Iterator[str]:
+    """Address of a Postgres server that lives as long as the session."""
+    if SERVERS == "env":
+        yield os.environ["LIFELOG_TEST_DATABASE"]  # noqa: TID251
+    elif SERVERS == "containers":
+        from testcontainers.postgres import PostgresContainer
+
+        with PostgresContainer("postgres:18", driver=None) as container:
+            yield container.get_connection_url()
+    else:
+        (port,) = free_ports(1)
+        running = _started(postgres_server.prepare(servers_home, port), 60)
+        try:
+            yield postgres_server.address(servers_home, port)
+        finally:
+            running.stop(10)
+
+
+@pytest.fixture
+def prefix() -> str:
+    """A prefix for topics that no other test uses."""
+    return f"t{uuid.uuid4().hex[:10]}."
+
+
+@pytest.fixture
+def database_url(postgres: str) -> Iterator[str]:
+    """Address of an empty database of the test's own."""
+    name = f"t{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    yield f"{postgres.rpartition('/')[0]}/{name}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """An empty home folder."""
+    return home_at(tmp_path / "home")
+
+
+def _started(launch: object, deadline_s: float) -> Running:
+    return start(launch, deadline_s)  # type: ignore[arg-type]

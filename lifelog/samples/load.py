@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import frontmatter
 import msgspec
-import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
+import yaml
 from msgspec import Meta
 
 from schemas.errors import FolderUnreadable, NotFound
@@ -149,10 +149,11 @@ def entry(file: str, raw: str) -> SampleEntry:
     except (yaml.YAMLError, ValueError) as error:  # a date such as 2020-13-45 is a ValueError
         raise _wrong(file, error) from error
     for kind, field in FIELD_OF_KIND.items():
-        if (getattr(found, field) is not None) != (found.kind == kind):
+        has_field = getattr(found, field) is not None
+        if has_field != (found.kind == kind):
             raise FolderUnreadable(
-                f"{file}: {field}: expected on entries of kind {kind} and on no other; "
-                f"this one is of kind {found.kind}",
+                f"{file}: {field}: expected on an entry of kind {kind} and on no other; "
+                f"this {found.kind} has {'one' if has_field else 'none'}",
                 field=field,
             )
     return found
@@ -208,8 +209,11 @@ def _text(file: Traversable) -> str:
 
 
 def _wrong(place: str, error: Exception) -> FolderUnreadable:
-    """Name the file, and the field where the decoder says which (`... - at `$.title``)."""
+    """Name the file, and the field where the decoder names one.
+
+    It says either "... - at `$.title`" or "... field `title`".
+    """
     said, _, path = str(error).partition(" - at `$.")
-    field = path.rstrip("`") or None
+    field = path.rstrip("`") or (said.split("`")[1] if " field `" in said else None)
     where = f"{place}: {field}" if field else place
     return FolderUnreadable(f"{where}: {said}; correct the file", field=field)

@@ -115,6 +115,12 @@ class LeasesExtended(Event, frozen=True, kw_only=True):
     gap_s: Seconds
 
 
+class TimeAdvanced(Event, frozen=True, kw_only=True):
+    """The log moved on, and nobody had anything to say: an outage would have left a gap."""
+
+    TYPE: ClassVar[str] = "lifelog.time.advanced"
+
+
 class JobStarted(AboutAttempt, frozen=True, kw_only=True):
     """The worker's child process runs the attempt."""
 
@@ -405,6 +411,7 @@ JOB_EVENTS: tuple[type[Event], ...] = (
     LeaseGranted,
     LeaseRenewed,
     LeasesExtended,
+    TimeAdvanced,
     JobStarted,
     DatasetBuilt,
     CheckpointNoted,

@@ -37,6 +37,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     command_secret: str = ""  # base64 of 32 bytes, deciders only; empty: the file in the home
     issuer_key: str = ""  # base64 of 32 bytes: the process's own; empty: derived from the secret
     inference_token: str = ""  # what web shows inference; empty: the file in the home
+    token: str = ""  # bearer token of the command line; empty: the operator of the local home
     lease_ttl_s: PositiveSeconds = 720.0
     renew_every_s: PositiveSeconds = 60.0
     heartbeat_every_s: PositiveSeconds = 3.0
@@ -68,3 +69,13 @@ def read(environ: Mapping[str, str]) -> Settings:
     if faults:
         raise InvalidSetting("Bad settings:\n" + "\n".join(sorted(faults)))
     return Settings(**values)  # type: ignore[arg-type]
+
+
+def write(settings: Settings) -> dict[str, str]:
+    """The environment that `read` makes these settings of; defaults are left out."""
+    defaults = Settings()
+    return {
+        f"{PREFIX}{field.upper()}": str(getattr(settings, field))
+        for field in Settings.__struct_fields__
+        if getattr(settings, field) != getattr(defaults, field)
+    }

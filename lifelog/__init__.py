@@ -1,0 +1,1 @@
+"""Assembly: command line, local stack, supervision."""

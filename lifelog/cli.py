@@ -1,0 +1,48 @@
+"""`lifelog`: the command line."""
+
+import sys
+
+from cyclopts import App
+from rich.console import Console
+
+from lifelog.commands import entries, jobs, keys, log, models, people, stack, talk
+from schemas.errors import LifelogError
+
+FAILED = 1
+INTERRUPTED = 130
+
+
+def application() -> App:
+    """The command tree."""
+    app = App(
+        name="lifelog",
+        help="A personal AI from a person's own life. Start with `lifelog demo`.",
+        help_format="plaintext",
+    )
+    stack.register(app)
+    talk.register(app)
+    for name, module in (
+        ("people", people),
+        ("entries", entries),
+        ("jobs", jobs),
+        ("models", models),
+        ("keys", keys),
+    ):
+        branch = App(name=name, help=(module.__doc__ or "").strip())
+        module.register(branch)
+        app.command(branch)
+    log.register(app)
+    return app
+
+
+def main() -> None:
+    """Run one command. Errors of ours become one line with their code, and exit status 1."""
+    try:
+        application()()
+    except LifelogError as error:
+        Console(stderr=True, highlight=False).print(
+            f"[bold red]error[/] [dim]{error.code}[/]", error.detail, soft_wrap=True
+        )
+        sys.exit(FAILED)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

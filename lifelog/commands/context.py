@@ -1,0 +1,93 @@
+"""What every command shares: `--home`, `--server`, `--json`, and how it speaks."""
+
+import base64
+import os
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from cyclopts import Parameter
+from rich.console import Console
+
+from lifelog.client import Client
+from lifelog.servers.home import Home, home_at
+from lifelog.stack import Secrets, resolved, secrets_of, web_address
+from schemas.settings import PREFIX, Settings, read
+from vault.secrets import load_or_create
+
+OPERATOR = "operator"  # the caller that this machine's command line is
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Context:
+    """Options of every command."""
+
+    home: Annotated[Path | None, Parameter(help="Folder of all data.")] = None
+    server: Annotated[str | None, Parameter(help="Address of a running server.")] = None
+    json: Annotated[bool, Parameter(help="Print JSON, one object a line.", negative="")] = False
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings of the environment, under the options."""
+        found = read(os.environ)  # noqa: TID251 - the command line's main
+        changes = {
+            "home": str(self.home) if self.home else found.home,
+            "server": self.server or found.server,
+        }
+        return msgspec.structs.replace(found, **changes)
+
+    @cached_property
+    def inherited(self) -> dict[str, str]:
+        """The environment without our settings, for child processes."""
+        return {
+            name: text
+            for name, text in os.environ.items()  # noqa: TID251 - the command line's main
+            if not name.startswith(PREFIX)
+        }
+
+    @cached_property
+    def folder(self) -> Home:
+        """The home folder, made if it is not there."""
+        return home_at(Path(self.settings.home) if self.settings.home else None)
+
+    @cached_property
+    def full(self) -> Settings:
+        """The settings with every address filled in."""
+        return resolved(self.folder, self.settings)
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        """The home's secrets."""
+        return secrets_of(self.folder, self.settings)
+
+    @property
+    def address(self) -> str:
+        """Of the server that commands speak to."""
+        return self.settings.server or web_address(self.settings)
+
+    def client(self) -> Client:
+        """The API, as this machine's operator or as the bearer of LIFELOG_TOKEN."""
+        return Client(self.address, self.settings.token or operator_token(self.folder))
+
+    @cached_property
+    def console(self) -> Console:
+        """Where people read; with `--json` it is stderr, so that stdout holds JSON alone."""
+        return Console(stderr=self.json, highlight=False)
+
+    def show(self, answer: Any, text: Any = None) -> None:
+        """Print an answer: JSON if asked for, else the text for people."""
+        if self.json:
+            sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
+            sys.stdout.flush()
+        elif text is not None:
+            self.console.print(text)
+
+
+def operator_token(home: Home) -> str:
+    """The bearer token of this machine's command line: only the home's owner can read it."""
+    secret = load_or_create(home.secrets, "operator_token")
+    return base64.urlsafe_b64encode(secret).decode().rstrip("=")

@@ -1,0 +1,179 @@
+"""The stack itself: up, down, status, doctor, run, demo."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+import psutil
+from cyclopts import App, Parameter
+from rich.panel import Panel
+from rich.table import Table
+
+from lifelog import demonstration, doctor, processes
+from lifelog.commands.context import Context, operator_token
+from lifelog.display import Display
+from lifelog.runtime import Runtime, login_link, recovery_sheet_once, statuses
+from lifelog.servers.home import running_stack
+from schemas.errors import ServerFailed
+
+READY_WITHIN_S = 300.0  # the first start fetches the broker and converts the base
+STOPPED_WITHIN_S = 60.0
+LOOK_EVERY_S = 0.2
+
+
+def register(app: App) -> None:
+    """Add these commands."""
+    for command in (demo, up, down, status, run):
+        app.command(command)
+    app.command(examine, name="doctor")
+
+
+def demo(
+    *,
+    once: bool = False,
+    life: Path | None = None,
+    name: str | None = None,
+    context: Context | None = None,
+) -> None:
+    """Start everything, train a sample person's model, and chat with it.
+
+    Args:
+        once: Exit after the answers; non-zero if any step failed.
+        life: A folder of someone's own Markdown or text files, in place of the sample person.
+        name: Whose life the folder tells.
+        context: Options of every command.
+    """
+    demonstration.show(context or Context(), once=once, life=life, name=name)
+
+
+def up(*, foreground: bool = False, context: Context | None = None) -> None:
+    """Start the stack and leave it running.
+
+    Args:
+        foreground: Stay, and stop it with Ctrl-C.
+        context: Options of every command.
+    """
+    context = context or Context()
+    if foreground:
+        _stay(context)
+        return
+    with Runtime.reserved(context):
+        pass  # names a taken port or a home in use before anything starts
+    log = context.folder.logs / "stack.log"
+    command = [sys.executable, "-m", "lifelog", "up", "--foreground"]
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [*command, "--home", str(context.folder.root)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    began = time.monotonic()
+    with context.console.status("starting"):
+        _await(context, process, log)
+    seconds = time.monotonic() - began
+    sheet = recovery_sheet_once(context)
+    if sheet:
+        context.console.print(Panel(sheet, title="Key recovery sheet: print it, it is shown once"))
+    link = login_link(context)
+    context.show(
+        {"address": context.address, "login": link, "seconds": round(seconds, 1)},
+        f"Lifelog is up at {context.address} after {seconds:.0f} s.\nLog in once with {link}",
+    )
+
+
+def down(*, context: Context | None = None) -> None:
+    """Stop the stack in good order."""
+    context = context or Context()
+    found = running_stack(context.folder)
+    if found is None:
+        context.show({"stopped": False}, f"No stack runs on {context.folder.root}.")
+        return
+    process = psutil.Process(found.pid)
+    process.terminate()
+    try:
+        process.wait(STOPPED_WITHIN_S)
+    except psutil.TimeoutExpired as error:
+        raise ServerFailed(
+            f"The stack (process {found.pid}) has not stopped within {STOPPED_WITHIN_S:.0f} s:"
+            f" see {context.folder.logs}"
+        ) from error
+    context.show({"stopped": True}, "Stopped.")
+
+
+def status(*, context: Context | None = None) -> None:
+    """Show how the stack is. Exit status 1 if it is not up."""
+    context = context or Context()
+    found = running_stack(context.folder)
+    if found is None:
+        context.show({"up": False}, f"No stack runs on {context.folder.root}.")
+        sys.exit(1)
+    parts = statuses(context)
+    table = Table("process", "state", "pid", "starts again", "memory MB", box=None)
+    for one in parts:
+        memory = "" if one.memory_mb is None else str(one.memory_mb)
+        table.add_row(one.name, one.state, str(one.pid or ""), str(one.restarts), memory)
+    answer = {
+        "up": True,
+        "pid": found.pid,
+        "address": found.address,
+        "parts": msgspec.to_builtins(parts),
+    }
+    context.show(answer, table)
+    nag = doctor.backup_nag(context)
+    if nag and not context.json:
+        context.console.print(f"[yellow]{nag}[/]")
+
+
+def run(
+    process: Annotated[
+        Literal["decider", "clock", "projector", "inference", "web", "worker"], Parameter()
+    ],
+    *,
+    context: Context | None = None,
+) -> None:
+    """Run one process of the stack in the foreground: for several machines, and for containers.
+
+    Args:
+        process: Which one.
+        context: Options of every command.
+    """
+    context = context or Context()
+    processes.run(process, context.settings)
+
+
+def examine(*, context: Context | None = None) -> None:
+    """Look for what would keep the stack from working here. Exit status 1 if something would."""
+    context = context or Context()
+    findings = doctor.examine(context)
+    table = Table("", "what", "finding", box=None)
+    for one in findings:
+        table.add_row({"ok": "[green]ok[/]", "warn": "[yellow]![/]"}.get(one.verdict, "[red]✗[/]"),
+                      one.what, one.detail)  # fmt: skip
+    context.show(msgspec.to_builtins(findings), table)
+    if any(one.verdict == "fault" for one in findings):
+        sys.exit(1)
+
+
+def _stay(context: Context) -> None:
+    operator_token(context.folder)
+    with Display(context.console, hint="Ctrl-C stops everything") as display:
+        with Runtime.reserved(context) as runtime:
+            runtime.run_until_signalled(display.observe)
+
+
+def _await(context: Context, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + READY_WITHIN_S
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            tail = "\n".join(log.read_text(errors="replace").splitlines()[-12:])
+            raise ServerFailed(f"The stack did not start: see {log}\n{tail}")
+        if (found := running_stack(context.folder)) and found.address:
+            return
+        time.sleep(LOOK_EVERY_S)
+    process.terminate()
+    raise ServerFailed(f"The stack was not ready within {READY_WITHIN_S:.0f} s: see {log}")

@@ -1,0 +1,195 @@
+"""The local stack as a list of parts, in the order in which they start."""
+
+import asyncio
+import base64
+import sys
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import msgspec
+
+from lifelog.processes import PROCESSES, Process
+from lifelog.servers import kafka, postgres
+from lifelog.servers.home import Home
+from lifelog.servers.launch import Launch
+from lifelog.servers.ports import Need, require_free
+from lifelog.supervisor import Service, Step
+from projections.database import migrate, open_database
+from schemas import authority
+from schemas.settings import Settings, write
+from streams.log import create_topics
+from vault.secrets import load_or_create
+
+STEADY_AFTER_S = 1.0  # a process without an address counts as ready when it has run that long
+ANSWERS_WITHIN_S = 1.0
+
+
+class Secrets(msgspec.Struct, frozen=True, kw_only=True):
+    """The installation's secrets; each process is given those that it needs."""
+
+    key_encryption_key: bytes
+    command_secret: bytes
+    inference_token: bytes
+
+
+def secrets_of(home: Home, settings: Settings) -> Secrets:
+    """The secrets of a home, made at its first start; a setting takes the place of a file."""
+    return Secrets(
+        key_encryption_key=_secret(home, "kek", settings.key_encryption_key),
+        command_secret=_secret(home, "command_secret", settings.command_secret),
+        inference_token=_secret(home, "inference_token", settings.inference_token),
+    )
+
+
+def needs(settings: Settings) -> list[Need]:
+    """Every port that the stack will listen on."""
+    wanted = [
+        Need(settings.web_port, "web", "LIFELOG_WEB_PORT"),
+        Need(settings.inference_port, "inference", "LIFELOG_INFERENCE_PORT"),
+    ]
+    if not settings.kafka:
+        wanted += kafka.needs(settings.kafka_port, settings.kafka_controller_port)
+    if not settings.database:
+        wanted += postgres.needs(settings.database_port)
+    return wanted
+
+
+def resolved(home: Home, settings: Settings) -> Settings:
+    """The settings with every address filled in."""
+    return msgspec.structs.replace(
+        settings,
+        home=str(home.root),
+        kafka=settings.kafka or f"127.0.0.1:{settings.kafka_port}",
+        database=settings.database or postgres.address(home, settings.database_port),
+        inference=settings.inference or f"http://127.0.0.1:{settings.inference_port}",
+    )
+
+
+def web_address(settings: Settings) -> str:
+    """Where a person on this machine finds the pages."""
+    host = "127.0.0.1" if settings.web_host in {"0.0.0.0", "::"} else settings.web_host  # noqa: S104
+    return f"http://{host}:{settings.web_port}"
+
+
+def parts(
+    home: Home,
+    settings: Settings,
+    environ: Mapping[str, str],
+    fetched: Callable[[int, int], None] = lambda _done, _all: None,
+) -> list[Service | Step]:
+    """The stack's parts.
+
+    Args:
+        home: Where its data lie.
+        settings: As read from the environment; addresses may be empty.
+        environ: The environment that processes inherit, without our settings.
+        fetched: Told how many of the broker's missing jars are there, and how many were missing.
+
+    Raises:
+        PortInUse: If a port is taken; nothing has started then.
+    """
+    require_free(needs(settings))
+    secrets = secrets_of(home, settings)
+    found: list[Service | Step] = []
+    if not settings.kafka:
+        ports = (settings.kafka_port, settings.kafka_controller_port)
+        found.append(
+            Service(
+                name="kafka",
+                prepare=partial(kafka.prepare, home, *ports, fetched=fetched),
+                within_s=kafka.READY_WITHIN_S,
+                grace_s=kafka.GRACE_S,
+            )
+        )
+    if not settings.database:
+        found.append(
+            Service(
+                name="postgres",
+                prepare=partial(postgres.prepare, home, settings.database_port),
+                within_s=postgres.READY_WITHIN_S,
+                grace_s=postgres.GRACE_S,
+            )
+        )
+    servers = tuple(part.name for part in found)
+    found.append(
+        Step(name="topics and tables", act=partial(_prepare, home, settings), after=servers)
+    )
+    for name, process in PROCESSES.items():
+        launch = partial(_launch, name, process, home, settings, secrets, environ)
+        found.append(
+            Service(name=name, prepare=launch, after=("topics and tables", *servers), within_s=120)
+        )
+    return found
+
+
+def process_settings(name: str, process: Process, settings: Settings, secrets: Secrets) -> Settings:
+    """What one process is told: the secrets it does not need stay out of its environment."""
+    issuer = process.issuer.format(worker=settings.worker) if process.issuer else None
+    key = authority.issuer_key(secrets.command_secret, issuer) if issuer else b""
+    return msgspec.structs.replace(
+        settings,
+        database=settings.database if process.database else "",
+        issuer_key=_text(key),
+        command_secret=_text(secrets.command_secret if process.command_secret else b""),
+        key_encryption_key=_text(secrets.key_encryption_key if process.key_encryption_key else b""),
+        inference_token=_text(secrets.inference_token if process.inference_token else b""),
+    )
+
+
+def _prepare(home: Home, settings: Settings) -> None:
+    """Create what the processes expect to find. Harmless when it is there already."""
+    full = resolved(home, settings)
+    asyncio.run(create_topics(full.kafka, prefix=full.prefix))
+    with open_database(full.database) as database:
+        migrate(database)
+
+
+def _launch(
+    name: str,
+    process: Process,
+    home: Home,
+    settings: Settings,
+    secrets: Secrets,
+    environ: Mapping[str, str],
+) -> Launch:
+    full = resolved(home, settings)
+    own = write(process_settings(name, process, full, secrets))
+    return Launch(
+        name=name,
+        argv=(sys.executable, "-m", "lifelog", "run", name),
+        env={**environ, **own, "PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1"},
+        cwd=home.root,
+        log=home.logs / f"{name}.log",
+        ready=_readiness(name, full),
+    )
+
+
+def _readiness(name: str, settings: Settings) -> Callable[[], bool]:
+    match name:
+        case "web":
+            return partial(_answers, f"{web_address(settings)}/healthz")
+        case "inference":
+            return partial(_answers, f"{settings.inference}/healthz")
+        case _:
+            since = time.monotonic()
+            return lambda: time.monotonic() - since > STEADY_AFTER_S
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urlopen(address, timeout=ANSWERS_WITHIN_S) as response:  # noqa: S310 - our own http
+            return bool(response.status == 200)  # noqa: PLR2004
+    except (URLError, OSError):
+        return False
+
+
+def _secret(home: Home, name: str, given: str) -> bytes:
+    return base64.b64decode(given) if given else load_or_create(Path(home.secrets), name)
+
+
+def _text(secret: bytes) -> str:
+    return base64.b64encode(secret).decode() if secret else ""

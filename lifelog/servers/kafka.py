@@ -107,6 +107,9 @@ def properties(data: str, port: int, controller_port: int) -> str:
         # A stack may rest for years: its consumers' offsets (minutes) must still be there.
         "offsets.retention.minutes": 10 * 365 * 24 * 60,
         "group.initial.rebalance.delay.ms": 0,
+        # After a kill the controller turns the broker away until its old session is over.
+        "broker.session.timeout.ms": 4_000,  # 9 s by default, all of them waited for
+        "broker.heartbeat.interval.ms": 1_000,
         # A small footprint: threads and buffers of one person's machine.
         "num.network.threads": 2,
         "num.io.threads": 4,

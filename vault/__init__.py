@@ -1,0 +1,1 @@
+"""Keys, sealed text, artifacts by digest, secrets and what brings them back: all cryptography."""

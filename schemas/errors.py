@@ -22,7 +22,8 @@ LifelogError
 │   ├── StaleReport            a report that quotes a superseded fencing token
 │   ├── ForgedCommand          a command whose MAC or issuer does not hold
 │   ├── RevisionConflict       the named parent is not the newest revision
-│   └── PositionExpired        a stream position older than what is kept
+│   ├── PositionExpired        a stream position older than what is kept
+│   └── SupersededOwner        another process took over the work of this one
 ├── NotBuilt               a part that does not exist yet
 ├── Unavailable            a server we need does not answer; try again
 │   ├── LogUnavailable         Kafka
@@ -206,6 +207,12 @@ class PositionExpired(Refused):
     """The stream position is older than what is kept: reload the page."""
 
     code = "position-expired"
+
+
+class SupersededOwner(Refused):
+    """Another process took over this one's work: this one stops."""
+
+    code = "superseded-owner"
 
 
 class NotBuilt(LifelogError):

@@ -93,9 +93,10 @@ class Client:
                 return
             yield msgspec.json.decode(event.data)
 
-    def events(self, **params: str) -> Iterator[ServerSentEvent]:
-        """Live events, from now on. Ends when the connection does."""
-        yield from self._stream("GET", "/api/events", params=params)
+    def events(self, *, last_id: str = "", **params: str) -> Iterator[ServerSentEvent]:
+        """Live events, from now on or after the one of `last_id`; they end with the connection."""
+        headers = {"Last-Event-ID": last_id} if last_id else {}
+        yield from self._stream("GET", "/api/events", params=params, headers=headers)
 
     def _stream(self, method: str, path: str, **options: Any) -> Iterator[ServerSentEvent]:
         try:

@@ -1,6 +1,6 @@
 """What `demo` and `up` show while they run: the processes, the training, what was said."""
 
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 from rich.console import Console, Group, RenderableType
@@ -50,7 +50,7 @@ class Display:
         self._milestone = -1
         self._live = Live(console=console, get_renderable=self._picture, refresh_per_second=8)
 
-    def __enter__(self) -> "Display":
+    def __enter__(self) -> Self:
         if self._console.is_terminal:
             self._live.start()
         return self
@@ -93,7 +93,7 @@ class Display:
         table = Table(box=None, pad_edge=False, show_header=False)
         for one in self._health:
             state = Text(one.state, style=COLOURS[one.state])
-            again = f"started again {one.restarts} ×" if one.restarts else ""
+            again = f"started again: {one.restarts}" if one.restarts else ""
             table.add_row(one.name, state, str(one.pid or ""), again, one.detail)
         shown: list[RenderableType] = [table]
         if self._task is not None:

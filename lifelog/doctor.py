@@ -12,8 +12,9 @@ from lifelog.servers import kafka_jars
 from lifelog.servers.home import running_stack
 from lifelog.servers.ports import require_free
 from lifelog.stack import needs
+from projections import vault_keys
+from projections.database import open_database
 from schemas.errors import LifelogError
-from vault import recovery
 
 if TYPE_CHECKING:
     from lifelog.commands.context import Context
@@ -92,8 +93,9 @@ def _stack(context: "Context") -> tuple[Verdict, str]:
 
 
 def _jars(_: "Context") -> tuple[Verdict, str]:
-    pinned, cache = kafka_jars.pinned(), kafka_jars.cache()
-    there = sum(1 for jar in pinned.jars if (cache / jar.name).exists())
+    pinned = kafka_jars.pinned()
+    place = kafka_jars.cache() / f"kafka-{pinned.version}"
+    there = sum((place / jar.file_name).exists() for jar in pinned.jars)
     if there < len(pinned.jars):
         missing = len(pinned.jars) - there
         return "warn", f"{missing} of {len(pinned.jars)} are fetched at the next start"
@@ -106,9 +108,12 @@ def _secrets(context: "Context") -> tuple[Verdict, str]:
 
 
 def _backup(context: "Context") -> tuple[Verdict, str]:
-    if recovery.is_verified(context.folder.secrets):
-        return "ok", "a key backup has been verified"
-    return (
-        "warn",
-        "No key backup is verified yet: run `lifelog keys backup FILE`, keep it elsewhere.",
-    )
+    if not context.settings.database and running_stack(context.folder) is None:
+        return "warn", "the stack is down: start it to see whether a key backup was verified"
+    with open_database(context.full.database) as database:
+        state = vault_keys.backup_state(database)
+    if state.verified_at is None:
+        return "warn", "no key backup is verified yet: run `lifelog keys backup FILE`"
+    if state.keys_since:
+        return "warn", f"{state.keys_since} keys came since the backup of {state.made_at:%Y-%m-%d}"
+    return "ok", f"verified {state.verified_at:%Y-%m-%d}, and it holds every key"

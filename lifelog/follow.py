@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -11,6 +12,8 @@ from schemas.errors import Unavailable
 from schemas.types import ENDED
 
 AGAIN_AFTER_S = 1.0
+PROGRESS = "job.progress"
+ATTEMPT_OVER = "attempt.ended"
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,29 +22,83 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     job_id: str
     state: str
     code: str | None = None
-    detail: str | None = None
+    version_id: str | None = None
 
 
-def follow(client: Client, job: str, observe: Callable[[Training], None]) -> Ended:
-    """Tell of a job's progress until it ends.
+def follow(
+    client: Client,
+    job: str,
+    observe: Callable[[Training], None],
+    say: Callable[[str], None] = lambda _: None,
+) -> Ended:
+    """Tell of a job's progress until it ends, from the events of the public stream.
 
-    Each event of the stream is a reason to read the job's rows again, so that what is shown is
-    what the tables hold; a connection that breaks is opened again.
+    A connection that breaks is opened again where it ended; a job that ended before the first
+    frame is found in the tables.
 
     Args:
         client: The API.
         job: The job's id.
-        observe: Told how the training stands, each time that it moved.
+        observe: Told how the training stands, each time that it moves.
+        say: Told of each event of the job's life, in a few words.
 
     Raises:
         NotFound: If there is no such job.
     """
+    now = Training(state="queued")
+    last_id = ""
     while True:
         try:
-            for _ in _changes(client, job):
-                now, ended = _status(client, job)
+            if (over := _over(client.ask("GET", f"/api/jobs/{job}"), job)) is not None:
+                return over
+            for frame in client.events(last_id=last_id, job=job):
+                last_id = frame.id or last_id
+                if (over := _seen(now, frame.event, frame.data, say)) is not None:
+                    return over
                 observe(now)
-                if ended is not None:
-                    return ended
         except Unavailable:
             time.sleep(AGAIN_AFTER_S)
+
+
+def _seen(now: Training, kind: str, data: str, say: Callable[[str], None]) -> Ended | None:
+    """Take one frame in; the job's end, if it tells of it."""
+    told: dict[str, Any] = msgspec.json.decode(data) if data else {}
+    if kind == PROGRESS:
+        now.state = "running"
+        now.step, now.total = int(told["step"]), int(told["totalSteps"])
+        now.loss = told.get("loss", now.loss)
+        now.tokens_per_second = told.get("tokensPerSecond", now.tokens_per_second)
+        now.seconds_left = told.get("secondsLeft", now.seconds_left)
+        return None
+    state = told.get("state")
+    if state:
+        now.state = str(state)
+    if state or kind == ATTEMPT_OVER:
+        say(_sentence(kind, told))
+    if state in ENDED:
+        return Ended(
+            job_id=str(told["jobId"]),
+            state=str(state),
+            code=told.get("code"),
+            version_id=told.get("versionId"),
+        )
+    return None
+
+
+def _over(row: dict[str, Any], job: str) -> Ended | None:
+    if row.get("state") not in ENDED:
+        return None
+    return Ended(
+        job_id=job, state=row["state"], code=row.get("code"), version_id=row.get("versionId")
+    )
+
+
+def _sentence(kind: str, told: dict[str, Any]) -> str:
+    words = kind.replace(".", " ").replace("-", " ")
+    extras = {
+        "attempt": told.get("attempt"),
+        "worker": told.get("workerId"),
+        "from step": told.get("resumedFromStep") or told.get("checkpointStep"),
+        "because": told.get("code") or told.get("outcome"),
+    }
+    return ", ".join([words, *(f"{name} {value}" for name, value in extras.items() if value)])

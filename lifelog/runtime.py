@@ -14,10 +14,8 @@ import psutil
 from lifelog.servers.home import StackLock, locked
 from lifelog.stack import parts, web_address
 from lifelog.supervisor import Health, Supervisor
-from projections import access
-from projections.database import open_database
 from schemas.errors import LifelogError
-from vault import recovery, tokens
+from vault import sheet
 
 if TYPE_CHECKING:
     from lifelog.commands.context import Context
@@ -136,24 +134,14 @@ def statuses(context: "Context") -> list[PartStatus]:
     ]
 
 
-def login_link(context: "Context", person: str = "operator") -> str:
-    """A link that logs its bearer in, once, within 15 minutes."""
-    code = tokens.new_token()
-    with open_database(context.full.database) as database:
-        access.add_login_link(
-            database, tokens.hashed(context.secrets.key_encryption_key, code), person
-        )
-    return f"{context.address}/login?code={code}"
-
-
 def recovery_sheet_once(context: "Context") -> str | None:
     """The key recovery sheet, the first time that it is asked for; then None."""
     shown = context.folder.secrets / SHOWN_FILE
     if shown.exists():
         return None
-    sheet = recovery.recovery_sheet(context.secrets.key_encryption_key)
+    text = sheet.recovery_sheet(context.secrets.key_encryption_key)
     shown.touch(mode=0o600)
-    return sheet
+    return text
 
 
 def _memory_mb(pid: int | None) -> int | None:
@@ -163,6 +151,6 @@ def _memory_mb(pid: int | None) -> int | None:
     try:
         process = psutil.Process(pid)
         family = [process, *process.children(recursive=True)]
-        return sum(one.memory_info().rss for one in family) // 1_000_000
+        return int(sum(one.memory_info().rss for one in family) // 1_000_000)
     except psutil.Error:
         return None

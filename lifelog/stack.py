@@ -12,6 +12,7 @@ from urllib.request import urlopen
 
 import msgspec
 
+from lifelog import operator
 from lifelog.processes import PROCESSES, Process
 from lifelog.servers import kafka, postgres
 from lifelog.servers.home import Home
@@ -146,6 +147,7 @@ def _prepare(home: Home, settings: Settings) -> None:
     asyncio.run(create_topics(full.kafka, prefix=full.prefix))
     with open_database(full.database) as database:
         migrate(database)
+        operator.admit(database, home, secrets_of(home, settings).key_encryption_key)
 
 
 def _launch(

@@ -128,6 +128,13 @@ def token_hash(secret: bytes, token: str) -> bytes:
     return hmac.digest(secret, text, hashlib.sha256)
 
 
+def access_secret(kek: bytes) -> bytes:
+    """The key under which access tokens are hashed: it follows from the key-encryption key, so
+    that whoever recovers that one needs nothing else to let people in again.
+    """
+    return hmac.digest(kek, b"lifelog-access-tokens", hashlib.sha256)
+
+
 def token_matches(secret: bytes, token: str, stored: bytes) -> bool:
     """Whether a stored hash is that of this token, in constant time."""
     return hmac.compare_digest(token_hash(secret, token), stored)

@@ -1,6 +1,5 @@
 """What every command shares: `--home`, `--server`, `--json`, and how it speaks."""
 
-import base64
 import os
 import sys
 from dataclasses import dataclass
@@ -12,13 +11,11 @@ import msgspec
 from cyclopts import Parameter
 from rich.console import Console
 
+from lifelog import operator
 from lifelog.client import Client
 from lifelog.servers.home import Home, home_at
 from lifelog.stack import Secrets, resolved, secrets_of, web_address
 from schemas.settings import PREFIX, Settings, read
-from vault.secrets import load_or_create
-
-OPERATOR = "operator"  # the caller that this machine's command line is
 
 
 @Parameter(name="*")
@@ -71,7 +68,12 @@ class Context:
 
     def client(self) -> Client:
         """The API, as this machine's operator or as the bearer of LIFELOG_TOKEN."""
-        return Client(self.address, self.settings.token or operator_token(self.folder))
+        return Client(self.address, self.settings.token or operator.token_of(self.folder))
+
+    def login_link(self, person: str = operator.OPERATOR) -> str:
+        """A link that logs its bearer in, once, within 15 minutes."""
+        kek = self.secrets.key_encryption_key
+        return operator.login_link(self.address, self.full, kek, person)
 
     @cached_property
     def console(self) -> Console:
@@ -85,9 +87,3 @@ class Context:
             sys.stdout.flush()
         elif text is not None:
             self.console.print(text)
-
-
-def operator_token(home: Home) -> str:
-    """The bearer token of this machine's command line: only the home's owner can read it."""
-    secret = load_or_create(home.secrets, "operator_token")
-    return base64.urlsafe_b64encode(secret).decode().rstrip("=")

@@ -13,9 +13,9 @@ from rich.panel import Panel
 from rich.table import Table
 
 from lifelog import demonstration, doctor, processes
-from lifelog.commands.context import Context, operator_token
+from lifelog.commands.context import Context
 from lifelog.display import Display
-from lifelog.runtime import Runtime, login_link, recovery_sheet_once, statuses
+from lifelog.runtime import Runtime, recovery_sheet_once, statuses
 from lifelog.servers.home import running_stack
 from schemas.errors import ServerFailed
 
@@ -79,7 +79,7 @@ def up(*, foreground: bool = False, context: Context | None = None) -> None:
     sheet = recovery_sheet_once(context)
     if sheet:
         context.console.print(Panel(sheet, title="Key recovery sheet: print it, it is shown once"))
-    link = login_link(context)
+    link = context.login_link()
     context.show(
         {"address": context.address, "login": link, "seconds": round(seconds, 1)},
         f"Lifelog is up at {context.address} after {seconds:.0f} s.\nLog in once with {link}",
@@ -160,10 +160,9 @@ def examine(*, context: Context | None = None) -> None:
 
 
 def _stay(context: Context) -> None:
-    operator_token(context.folder)
-    with Display(context.console, hint="Ctrl-C stops everything") as display:
-        with Runtime.reserved(context) as runtime:
-            runtime.run_until_signalled(display.observe)
+    display = Display(context.console, hint="Ctrl-C stops everything")
+    with display, Runtime.reserved(context) as runtime:
+        runtime.run_until_signalled(display.observe)
 
 
 def _await(context: Context, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -1,0 +1,69 @@
+"""The log and what is made of it: `events tail|schema`, `projections rebuild`."""
+
+import asyncio
+
+import msgspec
+from cyclopts import App
+
+from lifelog.commands.context import Context
+from projections import rebuild as rebuilding
+from projections.database import open_database
+from schemas import catalogue
+from schemas.codec import TYPES
+from schemas.errors import NotFound
+from streams.log import Log
+
+
+def register(app: App) -> None:
+    """Add these commands."""
+    events = App(name="events", help="What happened, as it is on the log.")
+    events.command(tail)
+    events.command(schema)
+    app.command(events)
+    projections = App(name="projections", help="The tables that are made from the log.")
+    projections.command(rebuild)
+    app.command(projections)
+
+
+def tail(*, job: str | None = None, context: Context | None = None) -> None:
+    """Show events as they happen, until Ctrl-C.
+
+    Args:
+        job: Only this job's.
+        context: Options of every command.
+    """
+    context = context or Context()
+    with context.client() as client:
+        params = {"job": job} if job else {}
+        for frame in client.events(**params):
+            told = msgspec.json.decode(frame.data) if frame.data else {}
+            context.show({"event": frame.event, **told}, f"[bold]{frame.event}[/] {frame.data}")
+
+
+def schema(kind: str, *, context: Context | None = None) -> None:
+    """Print the JSON Schema of a type of event or command.
+
+    Args:
+        kind: Its type: lifelog.job.submitted
+        context: Options of every command.
+    """
+    context = context or Context()
+    if kind not in TYPES:
+        known = ", ".join(sorted(TYPES))
+        raise NotFound(f"There is no type {kind}. There are: {known}")
+    found = catalogue.json_schema(TYPES[kind])
+    context.show(found, msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+
+
+def rebuild(*, context: Context | None = None) -> None:
+    """Make the tables anew from the log, and let readers see the new ones at once."""
+    context = context or Context()
+    settings = context.full
+    with open_database(settings.database) as database:
+        asyncio.run(_rebuild(database, settings.kafka, settings.prefix))
+    context.show({"rebuilt": True}, "The tables are made anew.")
+
+
+async def _rebuild(database: rebuilding.Database, kafka: str, prefix: str) -> None:
+    async with Log.open(kafka, prefix=prefix, source="/lifelog/rebuild") as log:
+        await rebuilding.rebuild(database, log)

@@ -1,0 +1,64 @@
+"""This machine's own caller: whoever can read the home folder runs the installation."""
+
+import base64
+import datetime
+from uuid import uuid4
+
+from lifelog.servers.home import Home
+from projections import credentials
+from projections.database import Database, open_database
+from schemas.settings import Settings
+from vault.secrets import access_secret, load_or_create, new_token, token_hash
+
+OPERATOR = "operator"  # the caller's id; it is nobody's life
+CODE_LASTS = datetime.timedelta(minutes=15)
+TOKEN_LASTS = datetime.timedelta(days=3_650)
+
+
+def token_of(home: Home) -> str:
+    """The bearer token of this machine's command line: only the home's owner can read it."""
+    secret = load_or_create(home.secrets, "operator_token")
+    return base64.urlsafe_b64encode(secret).decode().rstrip("=")
+
+
+def admit(database: Database, home: Home, kek: bytes) -> None:
+    """Let the command line in; harmless when it is already.
+
+    Raises:
+        DatabaseUnavailable: If Postgres does not answer.
+    """
+    token = token_of(home)
+    if credentials.find(database, "bearer", token_hash(access_secret(kek), token)) is None:
+        _insert(database, kek, token, kind="bearer", person=OPERATOR, lasts=TOKEN_LASTS)
+
+
+def login_link(address: str, settings: Settings, kek: bytes, person: str = OPERATOR) -> str:
+    """A link that logs its bearer in as an administrator, once, within 15 minutes.
+
+    Raises:
+        DatabaseUnavailable: If Postgres does not answer.
+    """
+    code = new_token()
+    with open_database(settings.database) as database:
+        _insert(database, kek, code, kind="code", person=person, lasts=CODE_LASTS)
+    return f"{address}/login?code={code}"
+
+
+def _insert(
+    database: Database,
+    kek: bytes,
+    text: str,
+    *,
+    kind: credentials.Kind,
+    person: str,
+    lasts: datetime.timedelta,
+) -> None:
+    new = credentials.Credential(
+        credential_id=str(uuid4()),
+        kind=kind,
+        person_id=person,
+        role="admin",
+        label="command line",
+        expires_at=datetime.datetime.now(datetime.UTC) + lasts,
+    )
+    credentials.insert(database, new, token_hash(access_secret(kek), text))

@@ -7,7 +7,7 @@ position, with what it made of the records.
 import asyncio
 import contextlib
 import datetime
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -22,12 +22,15 @@ from schemas import authority, codec
 from schemas.envelope import Envelope, Recorded
 from schemas.errors import ClusterChanged, LogUnavailable, RecordCorrupt
 from schemas.positions import Position
-from schemas.topics import TOPICS, Topic, partitions
+from schemas.topics import FOR_EVER, TOPICS, Topic, partitions
 from streams.metadata import identity
 
 ANSWER_WITHIN_MS = 10_000  # how long a broker may take to acknowledge
 IDLE_S = 0.5  # an idle reader yields an empty batch this often
 MAX_RECORD_BYTES = 1_000_000
+# Kafka answers before the disk has a record; what is kept for ever must outlive a power cut too,
+# also where there is one broker. Measured on a loaded machine: 3 to 10 ms a batch.
+SYNCED = {"flush.messages": "1"}
 
 Place = tuple[str, int]  # topic without prefix, partition
 
@@ -137,7 +140,7 @@ class Log:
         *,
         batch: int = 500,
         until: Mapping[Place, int] | None = None,
-    ) -> AsyncIterator[list[Recorded]]:
+    ) -> AsyncGenerator[list[Recorded], None]:
         """Committed records from the given offsets on, in order within each partition.
 
         Args:
@@ -343,6 +346,7 @@ async def create_topics(kafka: str, *, prefix: str, replication: int = 1) -> Non
             num_partitions=partitions(topic),
             replication_factor=replication,
             topic_configs={
+                **(SYNCED if topic.retention_ms == FOR_EVER else {}),
                 "cleanup.policy": "delete",
                 "retention.ms": str(topic.retention_ms),
                 "retention.bytes": "-1",
@@ -389,15 +393,35 @@ def unavailable(kafka: str, error: BaseException) -> LogUnavailable:
     )
 
 
-def _recorded(prefix: str, message: Any) -> Recorded:
-    topic = message.topic.removeprefix(prefix)
-    at = datetime.datetime.fromtimestamp(message.timestamp / 1000, datetime.UTC)
-    value = message.value or b""
-    headers = tuple(message.headers)
+def recorded(
+    topic: str, partition: int, offset: int, at_ms: float, headers: codec.Headers, value: bytes
+) -> Recorded:
+    """A record as it was read, by whatever client.
+
+    Args:
+        topic: Without the installation's prefix.
+        partition: Of the topic.
+        offset: In the partition.
+        at_ms: When the broker appended it, in ms since 1970.
+        headers: As they stand on the log.
+        value: The payload's bytes.
+    """
+    at = datetime.datetime.fromtimestamp(at_ms / 1000, datetime.UTC)
     try:
         envelope = codec.decode_headers(headers)
         data = codec.decode(envelope.type, value)
     except RecordCorrupt as error:
-        data = Unreadable(value=value, headers=headers, error=str(error))
+        data = Unreadable(value=value, headers=tuple(headers), error=str(error))
         envelope = Envelope(id="", type="", source="", time=at)
-    return Recorded(topic, message.partition, message.offset, at, envelope, data, value)
+    return Recorded(topic, partition, offset, at, envelope, data, value)
+
+
+def _recorded(prefix: str, message: Any) -> Recorded:
+    return recorded(
+        message.topic.removeprefix(prefix),
+        message.partition,
+        message.offset,
+        message.timestamp,
+        message.headers,
+        message.value or b"",
+    )

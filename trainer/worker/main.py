@@ -1,0 +1,128 @@
+"""`lifelog run worker`: the process around a worker."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from schemas import authority, settings
+from schemas.errors import InvalidSetting
+from schemas.settings import Settings
+from schemas.topics import POOLS
+from streams.log import Log
+from trainer.worker.attempt import Places
+from trainer.worker.worker import Timing, Worker
+from vault import secrets
+
+
+def main(given: Settings) -> None:
+    """Run a worker until SIGTERM or SIGINT.
+
+    Raises:
+        InvalidSetting: If a setting that the worker needs is missing or wrong.
+        AlreadyExists: If another process joined under this worker's id.
+    """
+    required(given)
+    # The child is told what it needs through a pipe: our settings hold secrets of others.
+    environ = {
+        name: value
+        for name, value in os.environ.items()  # noqa: TID251 - a process's main
+        if not name.startswith(settings.PREFIX)
+    }
+    asyncio.run(_work(given, environ))
+
+
+def required(given: Settings) -> None:
+    """See that a worker can start with these settings.
+
+    Raises:
+        InvalidSetting: Naming all that is missing or wrong.
+    """
+    faults = [
+        f"LIFELOG_{name.upper()}: {wanted}"
+        for name, wanted, holds in (
+            ("home", "a folder", bool(given.home)),
+            ("kafka", "host:port of a broker", bool(given.kafka)),
+            ("database", "a postgresql:// address", bool(given.database)),
+            ("pool", f"one of {POOLS}", given.pool in POOLS),
+        )
+        if not holds
+    ]
+    if faults:
+        raise InvalidSetting("The worker needs settings:\n" + "\n".join(faults))
+
+
+async def _work(given: Settings, environ: Mapping[str, str]) -> None:
+    home = Path(given.home)
+    issuer = f"worker:{given.worker}"
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with Log.open(
+        given.kafka,
+        prefix=given.prefix,
+        source=f"/lifelog/worker/{given.worker}",
+        issuer=issuer,
+        key=issuer_key(given, issuer),
+    ) as log:
+        worker = Worker(
+            log,
+            worker_id=given.worker,
+            pool=given.pool,
+            home=home,
+            places=places(given),
+            timing=Timing(
+                heartbeat_every_s=given.heartbeat_every_s, renew_every_s=given.renew_every_s
+            ),
+            environ={**environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
+            say=_say,
+        )
+        await worker.run(stop)
+
+
+def issuer_key(given: Settings, issuer: str) -> bytes:
+    """The key that signs an issuer's commands: its own, or derived from the installation's secret.
+
+    Raises:
+        InvalidSetting: If a setting holds no key.
+        StorageUnavailable: If neither is set, and the home holds no secret.
+    """
+    if given.issuer_key:
+        return secrets.from_setting("issuer_key", given.issuer_key)
+    if given.command_secret:
+        secret = secrets.from_setting("command_secret", given.command_secret)
+    else:
+        secret = secrets.load(Path(given.home) / "secrets", "command_secret")
+    return authority.issuer_key(secret, issuer)
+
+
+def places(given: Settings) -> Places:
+    """Where a child finds what it needs."""
+    home = Path(given.home)
+    return Places(
+        database=given.database,
+        key_encryption_key=key_encryption_key(given),
+        artifacts=str(home / "artifacts"),
+        bases=str(home / "bases"),
+        threads=given.threads,
+        partition=POOLS.index(given.pool),
+    )
+
+
+def key_encryption_key(given: Settings) -> bytes:
+    """The key that opens the stored keys: the setting's, or that of the home.
+
+    Raises:
+        InvalidSetting: If the setting holds no key.
+        StorageUnavailable: If it is not set, and the home holds none.
+    """
+    if given.key_encryption_key:
+        return secrets.from_setting("key_encryption_key", given.key_encryption_key)
+    return secrets.load(Path(given.home) / "secrets", "kek")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,110 @@
+"""Ticks on their way to the log: batched, and spooled while there is none.
+
+Nothing here waits for a disk or a broker on behalf of a training run: a tick is put in memory, and
+what does not fit there is dropped.
+"""
+
+import asyncio
+from collections import deque
+from pathlib import Path
+
+from schemas.errors import LogUnavailable
+from schemas.events import LeaseGranted
+from schemas.ids import partition_of
+from schemas.telemetry import TelemetryReported, Tick
+from schemas.topics import JOB_PARTITIONS, RUN_TELEMETRY
+from streams.log import Log, Note
+from trainer.worker.metrics import MetricsFile
+from trainer.worker.spool import Spool
+
+EVERY_S = 0.5
+TICKS_A_RECORD = 100
+TICKS_WAITING = 20_000  # in memory: while a broker that is gone is being waited for
+TRY_AGAIN_AFTER_S = 5.0
+
+
+class Telemetry:
+    """One worker's telemetry.
+
+    Args:
+        log: Where it goes.
+        home: Its folders `spool` and `metrics` hold what this writes.
+    """
+
+    def __init__(self, log: Log, home: Path) -> None:
+        self._log = log
+        self._waiting: deque[tuple[LeaseGranted, Tick]] = deque(maxlen=TICKS_WAITING)
+        self._spool = Spool(home / "spool")
+        self._metrics = MetricsFile(home / "metrics")
+        self._away_until = 0.0  # loop time; a broker that is gone is not asked at every turn
+        self._lock = asyncio.Lock()
+
+    def add(self, grant: LeaseGranted, tick: Tick) -> None:
+        """Take a tick of an attempt; returns at once."""
+        self._waiting.append((grant, tick))
+
+    async def run(self) -> None:
+        """Send what comes, twice a second, for ever."""
+        while True:
+            await asyncio.sleep(EVERY_S)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Send what waits; spool it where the log does not take it."""
+        async with self._lock:
+            records = self._records()
+            if records:
+                await asyncio.to_thread(self._metrics.replace, records[-1])
+            if not await self._replayed() or not await self._sent(records):
+                await asyncio.to_thread(self._spool.add, records)
+
+    async def _replayed(self) -> bool:
+        """Whether the spool is empty, after it was sent as far as possible."""
+        while not await asyncio.to_thread(lambda: self._spool.is_empty):
+            records, end = await asyncio.to_thread(self._spool.oldest)
+            if not await self._sent(records):
+                return False
+            await asyncio.to_thread(self._spool.forget, end)
+        return True
+
+    async def _sent(self, records: list[TelemetryReported]) -> bool:
+        now = asyncio.get_running_loop().time()
+        if not records:
+            return True
+        if now < self._away_until:
+            return False
+        try:
+            await self._log.append_many(RUN_TELEMETRY, [_placed(record) for record in records])
+        except LogUnavailable:
+            self._away_until = now + TRY_AGAIN_AFTER_S
+            return False
+        return True
+
+    def _records(self) -> list[TelemetryReported]:
+        """What waits, as records of up to 100 ticks of one attempt."""
+        records: list[TelemetryReported] = []
+        ticks: list[Tick] = []
+        while self._waiting:
+            grant, tick = self._waiting.popleft()
+            ticks.append(tick)
+            following = self._waiting[0][0] if self._waiting else None
+            if following is not grant or len(ticks) == TICKS_A_RECORD:
+                records.append(_record(grant, ticks))
+                ticks = []
+        return records
+
+
+def _record(grant: LeaseGranted, ticks: list[Tick]) -> TelemetryReported:
+    return TelemetryReported(
+        job_id=grant.job_id,
+        person_id=grant.person_id,
+        attempt=grant.attempt,
+        fencing_token=grant.fencing_token,
+        worker_id=grant.worker_id,
+        ticks=tuple(ticks),
+    )
+
+
+def _placed(record: TelemetryReported) -> tuple[int, Note]:
+    note = Note(data=record, subject=record.job_id, owner=record.person_id)
+    return partition_of(record.job_id, JOB_PARTITIONS), note

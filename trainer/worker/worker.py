@@ -1,0 +1,278 @@
+"""The worker: joins its pool, shows that it lives, takes leases and runs one attempt at a time."""
+
+import asyncio
+import contextlib
+import datetime
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+from uuid import uuid4
+
+import msgspec
+
+from schemas import commands
+from schemas.envelope import Recorded
+from schemas.errors import AlreadyExists, LogUnavailable
+from schemas.telemetry import WorkerHeartbeat
+from schemas.topics import JOB_COMMANDS, JOB_EVENTS, POOLS, WORKER_HEARTBEATS, Topic
+from streams.log import Log
+from trainer.worker import facts, lease
+from trainer.worker.attempt import Attempt, Places
+from trainer.worker.clock import boot_time
+from trainer.worker.outbox import Outbox
+from trainer.worker.telemetry import Telemetry
+
+ASK_AGAIN_AFTER_S = 1.0
+LEAVE_WITHIN_S = 5.0  # the log may be away; whoever waits for this process will not wait long
+RENEWALS_KEPT = 50  # more than are ever on their way
+
+
+class Timing(msgspec.Struct, frozen=True, kw_only=True):
+    """How often a worker speaks, in seconds."""
+
+    heartbeat_every_s: float
+    renew_every_s: float
+
+
+class Say(Protocol):
+    """One line for whoever watches the process; no personal text."""
+
+    def __call__(self, line: str, /) -> None:
+        """Show the line."""
+
+
+class Worker:
+    """One worker process.
+
+    Args:
+        log: Signs as `worker:ID`.
+        worker_id: The same after a restart.
+        pool: Whose jobs it takes.
+        home: Its folders `spool` and `metrics` are written.
+        places: What a child needs.
+        timing: See `Timing`.
+        environ: A child's environment.
+        say: Shows a line.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        *,
+        worker_id: str,
+        pool: str,
+        home: Path,
+        places: Places,
+        timing: Timing,
+        environ: Mapping[str, str],
+        say: Say,
+    ) -> None:
+        self._log = log
+        self._pool = pool
+        self._partition = POOLS.index(pool)
+        self._places = places
+        self._timing = timing
+        self._environ = environ
+        self._say = say
+        self._standing = lease.Standing(worker_id=worker_id, incarnation=str(uuid4()))
+        self._outbox = Outbox(log, self._standing.incarnation)
+        self._telemetry = Telemetry(log, home)
+        self._renewals: dict[str, float] = {}
+        self._attempt: Attempt | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._tasks = asyncio.TaskGroup()
+        self._leaving = False
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until told to stop; then give back what runs and leave the pool.
+
+        Raises:
+            AlreadyExists: If another process joined under this worker's id.
+        """
+        position = await self._end()
+        await self._join()
+        try:
+            async with self._tasks as group:
+                background = [
+                    group.create_task(work)
+                    for work in (
+                        self._outbox.run(),
+                        self._telemetry.run(),
+                        self._beat(),
+                        self._renew(),
+                        self._follow(position),
+                    )
+                ]
+                await stop.wait()
+                await self._leave()
+                for task in background:
+                    task.cancel()
+        except* AlreadyExists as group_of_one:
+            raise group_of_one.exceptions[0] from None
+        finally:
+            if self._attempt is not None:
+                self._attempt.drop()
+
+    async def _end(self) -> int:
+        """Where the pool's history ends now: a grant of ours can only come after it."""
+        while True:
+            try:
+                return (await self._log.ends([JOB_EVENTS]))[JOB_EVENTS.name, self._partition]
+            except LogUnavailable as error:
+                self._say(str(error))
+                await asyncio.sleep(ASK_AGAIN_AFTER_S)
+
+    async def _join(self) -> None:
+        found = await asyncio.to_thread(facts.facts)
+        await self._command(
+            commands.JoinPool(
+                worker_id=self._standing.worker_id,
+                incarnation=self._standing.incarnation,
+                host=found.host,
+                device=found.device,
+                gpus=found.gpus,
+                memory_bytes=found.memory_bytes,
+                slots=1,
+            )
+        )
+        self._say(
+            f"worker {self._standing.worker_id} joins pool {self._pool}: {found.device},"
+            f" {found.memory_bytes / 2**30:.1f} GiB"
+        )
+
+    async def _leave(self) -> None:
+        self._leaving = True
+        if self._attempt is not None:
+            await self._attempt.give_back()
+        await self._command(
+            commands.LeavePool(
+                worker_id=self._standing.worker_id, incarnation=self._standing.incarnation
+            )
+        )
+        await self._outbox.drained(LEAVE_WITHIN_S)
+        await self._telemetry.flush()
+
+    async def _command(self, command: commands.Command) -> None:
+        await self._outbox.put(JOB_COMMANDS, self._partition, command)
+
+    async def _follow(self, start: int) -> None:
+        """Do what the pool's events ask for. A broker that goes away is waited for."""
+        position = start
+        while True:
+            with contextlib.suppress(LogUnavailable):
+                async for batch in self._log.read({(JOB_EVENTS.name, self._partition): position}):
+                    for recorded in batch:
+                        await self._see(recorded)
+                        position = recorded.offset + 1
+            await asyncio.sleep(ASK_AGAIN_AFTER_S)
+
+    async def _see(self, recorded: Recorded) -> None:
+        self._standing, actions = lease.observe(
+            self._standing,
+            recorded,
+            now=boot_time(),
+            wall=datetime.datetime.now(datetime.UTC),
+            renewals=self._renewals,
+        )
+        for action in actions:
+            await self._do(action)
+
+    async def _do(self, action: lease.Action) -> None:
+        attempt = self._attempt
+        match action:
+            case lease.Start() if not self._leaving:
+                await self._start(action.held)
+            case lease.JoinAgain():
+                self._standing = lease.Standing(
+                    worker_id=self._standing.worker_id, incarnation=str(uuid4())
+                )
+                await self._join()
+            case lease.GiveUp():
+                raise AlreadyExists(
+                    f"Another process joined as {self._standing.worker_id}: give each worker an id"
+                    " of its own with LIFELOG_WORKER."
+                )
+            case _ if attempt is None:
+                pass
+            case lease.Prolong():
+                attempt.prolong(action.ends)
+            case lease.Confirm():
+                attempt.confirm(action.checkpoint)
+            case lease.Cancel():
+                attempt.cancel()
+            case lease.Drop():
+                attempt.drop()
+            case lease.Settle():
+                attempt.settle()
+
+    async def _start(self, held: lease.Held) -> None:
+        """Run an attempt, once the child of the one before is gone."""
+        before = self._running
+        if self._attempt is not None and not self._attempt.is_settled:
+            self._attempt.drop()
+        attempt = Attempt(
+            held, self._places, self._environ, self._outbox, self._telemetry, self._say
+        )
+        self._attempt = attempt
+        self._running = self._tasks.create_task(self._run(attempt, before))
+        # A grant may be read late: whether it still holds, the answer to this tells.
+        self._tasks.create_task(self._send_renewal(held))
+
+    async def _run(self, attempt: Attempt, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await before
+        grant = attempt.grant
+        self._say(f"job {grant.job_id}: attempt {grant.attempt} starts")
+        ended = await attempt.run()
+        self._say(f"job {grant.job_id}: attempt {grant.attempt} {ended}")
+        if self._attempt is attempt:
+            self._attempt = None
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(self._timing.renew_every_s)
+            while self._standing.held is not None:
+                if await self._send_renewal(self._standing.held):
+                    break
+                await asyncio.sleep(ASK_AGAIN_AFTER_S)
+
+    async def _send_renewal(self, held: lease.Held) -> bool:
+        """Say that the child still runs, with its own id, which its answer will quote."""
+        grant = held.grant
+        identity = str(uuid4())
+        self._renewals[identity] = boot_time()
+        while len(self._renewals) > RENEWALS_KEPT:
+            del self._renewals[next(iter(self._renewals))]
+        command = commands.RenewLease(
+            job_id=grant.job_id,
+            attempt=grant.attempt,
+            worker_id=grant.worker_id,
+            fencing_token=grant.fencing_token,
+        )
+        return await self._try(JOB_COMMANDS, self._partition, command, identity=identity)
+
+    async def _try(
+        self, topic: Topic, partition: int, data: msgspec.Struct, identity: str | None = None
+    ) -> bool:
+        """Say something that is of no use later: once, and whether the log has it."""
+        try:
+            await self._log.append(topic, partition, data, identity=identity)
+        except LogUnavailable:
+            return False
+        return True
+
+    async def _beat(self) -> None:
+        while True:
+            await self._try(WORKER_HEARTBEATS, 0, await asyncio.to_thread(self._heartbeat))
+            await asyncio.sleep(self._timing.heartbeat_every_s)
+
+    def _heartbeat(self) -> WorkerHeartbeat:
+        attempt = self._attempt
+        return WorkerHeartbeat(
+            worker_id=self._standing.worker_id,
+            incarnation=self._standing.incarnation,
+            pool=self._pool,
+            job_id=None if attempt is None else attempt.grant.job_id,
+            free_memory_bytes=facts.free_memory_bytes(),
+            gpus=facts.gpu_readings(),
+        )

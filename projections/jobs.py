@@ -1,5 +1,7 @@
 """Jobs as they stand, from `jobs.events`: state, place in the queue, progress, how they ended."""
 
+# ruff: noqa: S608 - names in statements are ours; values are parameters
+
 import datetime
 from typing import Any
 

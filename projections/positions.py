@@ -4,6 +4,8 @@ A position moves in the transaction that writes the rows, from the value that it
 whoever finds another value or another owner stops.
 """
 
+# ruff: noqa: S608 - names in statements are ours; values are parameters
+
 import time
 from collections.abc import Collection, Iterable, Mapping
 
@@ -14,6 +16,7 @@ from sqlalchemy.engine import Connection
 from projections.answers import answering
 from projections.database import Database
 from projections.fold import FOLDED, schema_of
+from projections.tables import select
 from schemas.envelope import Recorded
 from schemas.errors import ClusterChanged, InvalidPosition, NotCaughtUp, SupersededOwner
 from schemas.positions import Position, Vector
@@ -45,7 +48,7 @@ _CLAIM = sa.text(
     f" next_offset) SELECT *, 0 FROM json_to_recordset(CAST(:rows AS json)) AS r ({_SHAPE})"
     f" ON CONFLICT (schema, topic, partition) DO UPDATE SET owner = excluded.owner"
 )
-_READ = sa.text(
+_READ = (
     "SELECT topic, partition, next_offset, cluster, topic_id, owner FROM projections.positions"
     " WHERE schema = ANY(:schemas)"
 )
@@ -158,7 +161,7 @@ def vector(connection: Connection) -> Vector:
     """Where the tables of a snapshot stand: a stream opened there misses and doubles nothing."""
     cluster = ""
     found = {topic.name: [0] * partitions(topic) for topic in FOLDED}
-    for one in _rows(connection.execute(_READ, {"schemas": _active(connection)})):
+    for one in select(connection, _Held, _READ, schemas=_active(connection)):
         cluster = one.cluster
         found[one.topic][one.partition] = one.next_offset
     return Vector(cluster=cluster, next=found)
@@ -234,12 +237,8 @@ def schemas(live: str) -> list[str]:
 
 def _read(connection: Connection, live: str, topics: Collection[Topic]) -> list[_Held]:
     names = {topic.name for topic in topics}
-    held = _rows(connection.execute(_READ, {"schemas": schemas(live)}))
+    held = select(connection, _Held, _READ, schemas=schemas(live))
     return [one for one in held if one.topic in names]
-
-
-def _rows(found: Iterable[sa.Row[tuple[object, ...]]]) -> list[_Held]:
-    return [_Held(*row) for row in found]  # type: ignore[arg-type]
 
 
 def _next(held: Iterable[_Held]) -> dict[Place, int]:

@@ -5,6 +5,8 @@ Rows travel as JSON both ways: msgspec writes a batch as one parameter, Postgres
 against 19,000 by unnest of one array per column.
 """
 
+# ruff: noqa: S608 - names in statements are ours; values are parameters
+
 import datetime
 import types
 import typing
@@ -112,7 +114,7 @@ class Table(Generic[Row]):
         names = ", ".join(self.columns)
         shape = ", ".join(f"{name} {kind}" for name, (kind, _) in self.columns.items())
         statement = sa.text(
-            f"INSERT INTO {self.in_schema(live)} ({names})"  # noqa: S608 - names are ours
+            f"INSERT INTO {self.in_schema(live)} ({names})"
             f" SELECT {names} FROM json_to_recordset(CAST(:rows AS json)) AS r ({shape})"
             f" ON CONFLICT ({', '.join(self.key)}) DO {self._on_conflict()}"
         )
@@ -181,7 +183,7 @@ def select(connection: Connection, kind: type[Row], query: str, /, **values: Any
     """The rows of a query as structs; its columns bear the names of their fields."""
     decoder = msgspec.json.Decoder(kind)
     found = connection.execute(
-        sa.text(f"SELECT row_to_json(q)::text FROM ({query}) q"),  # noqa: S608 - queries are ours
+        sa.text(f"SELECT row_to_json(q)::text FROM ({query}) q"),
         values,
     )
     return [decoder.decode(text) for (text,) in found]

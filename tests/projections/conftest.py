@@ -1,10 +1,8 @@
-"""One embedded Postgres for the session, and a migrated database of its own for each test."""
+"""A migrated database for each test, and a Postgres that a test may kill."""
 
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from lifelog.servers import launch, postgres
@@ -13,41 +11,10 @@ from lifelog.servers.ports import free_ports
 from projections.database import Database, migrate, open_database
 
 
-class Server:
-    """An embedded Postgres that a test may kill and start again."""
-
-    def __init__(self, home: Home) -> None:
-        self.home = home
-        self.port = free_ports(1)[0]
-        self.running = self.start()
-
-    def start(self) -> launch.Running:
-        self.running = launch.start(postgres.prepare(self.home, self.port), 60)
-        return self.running
-
-    @property
-    def address(self) -> str:
-        return postgres.address(self.home, self.port)
-
-    def new_database(self) -> str:
-        """The address of a new, empty database."""
-        name = f"test_{secrets.token_hex(6)}"
-        with psycopg.connect(self.address, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]
-        return self.address.rpartition("/")[0] + f"/{name}"
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(home_at(Path(tmp_path_factory.mktemp("postgres"))))
-    yield server
-    server.running.stop(20)
-
-
 @pytest.fixture
-def empty(server: Server) -> Iterator[Database]:
+def empty(database_url: str) -> Iterator[Database]:
     """A database in which nothing was made."""
-    with open_database(server.new_database()) as database:
+    with open_database(database_url) as database:
         yield database
 
 
@@ -55,3 +22,30 @@ def empty(server: Server) -> Iterator[Database]:
 def database(empty: Database) -> Database:
     migrate(empty)
     return empty
+
+
+class Mortal:
+    """An embedded Postgres of one test's own."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        (self.port,) = free_ports(1)
+        self.start()
+
+    def start(self) -> None:
+        self.running = launch.start(postgres.prepare(self.home, self.port), 60)
+
+    def kill(self) -> None:
+        """End every process of the server at once: nothing is flushed."""
+        self.running.kill()
+
+    @property
+    def address(self) -> str:
+        return postgres.address(self.home, self.port)
+
+
+@pytest.fixture
+def mortal(tmp_path: Path) -> Iterator[Mortal]:
+    server = Mortal(home_at(tmp_path / "mortal"))
+    yield server
+    server.running.stop(10)

@@ -30,9 +30,13 @@ def test_several_processes_may_migrate_at_once(empty: Database):
 
 
 def test_a_server_that_is_not_there_is_named_without_the_password():
-    with open_database(f"postgresql://a:secret@127.0.0.1:{free_ports(1)[0]}/a") as database:
-        with pytest.raises(DatabaseUnavailable) as raised, database.begin():
-            pass
+    address = f"postgresql://a:secret@127.0.0.1:{free_ports(1)[0]}/a"
+    with (
+        open_database(address) as database,
+        pytest.raises(DatabaseUnavailable) as raised,
+        database.begin(),
+    ):
+        pass
     assert "secret" not in str(raised.value)
 
 

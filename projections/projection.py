@@ -1,0 +1,153 @@
+"""One schema of tables on its way along the log: rows and positions move in one transaction."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from typing import Self
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from projections import live, parking, positions
+from projections.database import Database
+from projections.fold import FOLDED, schema_of, write
+from projections.parking import Subject
+from projections.positions import Place, Source
+from schemas.envelope import Recorded
+from schemas.errors import LifelogError, RecordCorrupt
+from schemas.topics import Topic
+from streams.log import Log
+
+
+class Projection:
+    """What one owner moves along the log. Open it with `of_active` or `of_new`."""
+
+    def __init__(
+        self, database: Database, schema: str, owner: str, topics: Collection[Topic]
+    ) -> None:
+        self.database = database
+        self.schema = schema
+        self.owner = owner
+        self.topics = topics
+        self.places: dict[Place, int] = {}  # next offsets
+        self.parked: set[Subject] = set()
+
+    @classmethod
+    def of_active(cls, database: Database, source: Source, owner: str) -> Self:
+        """Take over the tables that readers see; their earlier owner stops at its next batch.
+
+        The first call on a database makes them.
+
+        Raises:
+            ClusterChanged: If the tables were made from another log.
+            DatabaseUnavailable: If Postgres does not answer.
+        """
+        with database.begin() as connection:
+            connection.execute(sa.text("LOCK TABLE public.lifelog_projection IN EXCLUSIVE MODE"))
+            known = live.active(connection)
+            schema = known[0] if known else live.make(connection)
+            if known is None:
+                live.activate(connection, schema)
+            return cls(database, schema, owner, FOLDED).claim(connection, source)
+
+    @classmethod
+    def of_new(cls, database: Database, source: Source, owner: str) -> Self:
+        """Make empty tables that nobody reads yet. Those that all versions share stay untouched.
+
+        Raises:
+            DatabaseUnavailable: If Postgres does not answer.
+        """
+        with database.begin() as connection:
+            schema = live.make(connection)
+            own = [topic for topic in FOLDED if schema_of(topic.name, schema) == schema]
+            return cls(database, schema, owner, own).claim(connection, source)
+
+    def claim(self, connection: Connection, source: Source) -> Self:
+        """Take the positions over, in a transaction of the caller's.
+
+        Raises:
+            ClusterChanged: If the tables were made from another log.
+        """
+        self.places = positions.claim(
+            connection, self.schema, self.owner, source, topics=self.topics
+        )
+        for one in parking.of_schemas(connection, positions.schemas(self.schema)):
+            if one.subject is not None:
+                self.parked.add((one.topic, one.subject))
+        return self
+
+    def resume(self) -> None:
+        """Read the positions again, after an outage.
+
+        Raises:
+            SupersededOwner: If another process has taken over meanwhile.
+            DatabaseUnavailable: If Postgres does not answer.
+        """
+        with self.database.begin() as connection:
+            self.places = positions.resume(connection, self.schema, self.owner, topics=self.topics)
+
+    def active(self) -> bool:
+        """Whether these are the tables that readers see."""
+        with self.database.begin() as connection:
+            known = live.active(connection)
+        return known is not None and known[0] == self.schema
+
+    def missing(self, records: Sequence[Recorded]) -> list[Recorded]:
+        """Those records that the tables do not have yet."""
+        return [one for one in records if one.offset >= self.places[one.topic, one.partition]]
+
+    async def settle(self, records: Sequence[Recorded], log: Log | None = None) -> None:
+        """Fold records into the tables; park those that cannot be folded, and them alone.
+
+        Args:
+            records: In the order of the log, none of which the tables have.
+            log: Takes a copy of what is parked; without it there is none, since it has one.
+
+        Raises:
+            SupersededOwner: If another process has taken over; the rest has changed nothing.
+            DatabaseUnavailable: If Postgres does not answer; how far this went, `resume` tells.
+            LogUnavailable: If a copy could not be appended; its record is not gone past.
+        """
+        try:
+            await asyncio.to_thread(self.apply, records)
+        except RecordCorrupt as error:
+            if len(records) > 1:
+                middle = len(records) // 2
+                await self.settle(records[:middle], log)
+                await self.settle(records[middle:], log)
+                return
+            if log is not None:
+                await parking.send(log, records[0], error)
+            await asyncio.to_thread(self.park, records[0], error)
+
+    def apply(self, records: Sequence[Recorded]) -> None:
+        """Fold records into the tables and move past them, in one transaction.
+
+        Raises:
+            RecordCorrupt: If one of them cannot be folded; nothing has changed then.
+            SupersededOwner: If another process has taken over; nothing has changed then.
+            DatabaseUnavailable: If Postgres does not answer; whether anything has changed,
+                `resume` tells.
+        """
+        for recorded in records:
+            error = parking.fault(recorded, self.parked)
+            if error is not None:
+                raise error
+        with self.database.begin() as connection:
+            write(connection, self.schema, records)
+            moved = self._move(connection, records)
+        self.places |= moved
+
+    def park(self, recorded: Recorded, error: LifelogError) -> None:
+        """Move past a record that cannot be folded, and note it."""
+        with self.database.begin() as connection:
+            parking.insert(connection, schema_of(recorded.topic, self.schema), recorded, error)
+            moved = self._move(connection, [recorded])
+        self.places |= moved
+        subject = parking.subject_of(recorded)
+        if subject is not None:
+            self.parked.add(subject)
+
+    def _move(self, connection: Connection, records: Sequence[Recorded]) -> dict[Place, int]:
+        return positions.move(
+            connection, self.schema, self.owner, before=self.places, records=records
+        )

@@ -18,7 +18,8 @@ VIEWS = {
                coalesce(p.total_steps, a.total_steps) AS total_steps, a.cause, a.code, a.detail,
                CASE WHEN a.state = 'succeeded' THEN j.version_id END AS version_id
         FROM {live}.attempts a JOIN {live}.jobs j USING (job_id)
-        LEFT JOIN telemetry.progress p USING (job_id, attempt, fencing_token)""",
+        LEFT JOIN telemetry.progress p ON p.job_id = a.job_id AND p.attempt = a.attempt
+             AND p.fencing_token = a.fencing_token""",
     "training_queue": """
         SELECT pool, row_number() OVER (PARTITION BY pool ORDER BY queue_rank, submitted_offset)
                AS position, job_id, person_id, priority, state, submitted_at, not_before,

@@ -1,8 +1,8 @@
 """One person's memories as an index: exact vector scan and BM25, fused, with a bar to pass.
 
-Pure: it knows chunks and their vectors, neither the database nor the encoder. The bar was set on
+Pure: it knows passages and their vectors, neither the database nor the encoder. The bar was set on
 the bundled invented life (139 entries, 324 questions): 93 % of the questions find their entry
-among four chunks, and none of 20 questions about something else finds anything.
+among four passages, and none of 20 questions about something else finds anything.
 """
 
 import math
@@ -20,7 +20,7 @@ from schemas.sealed import Reference
 
 CANDIDATES = 50  # of each kind, before they are fused
 RANK_OFFSET = 60  # Cormack et al. 2009, "Reciprocal Rank Fusion": the constant they found best
-CLOSE = 0.42  # cosine from which a chunk counts as relevant by itself
+CLOSE = 0.42  # cosine from which a passage counts as relevant by itself
 NEAR = 0.20  # cosine from which it does if it also shares the question's rare words
 SHARED = 0.4  # what part of the question's words, weighed by rarity, it must then hold
 
@@ -35,7 +35,7 @@ _COMMON_WORDS = """
 _COMMON = frozenset(_COMMON_WORDS.split())
 
 
-class Chunk(msgspec.Struct, frozen=True, kw_only=True):
+class Passage(msgspec.Struct, frozen=True, kw_only=True):
     """A piece of one revision of one entry, in plain text: it never leaves memory."""
 
     entry_id: str
@@ -47,9 +47,9 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Hit(msgspec.Struct, frozen=True, kw_only=True):
-    """A chunk that passed the bar."""
+    """A passage that passed the bar."""
 
-    chunk: Chunk
+    passage: Passage
     cosine: float  # -1 to 1
     score: float  # fused rank: larger is better, at most 2 / 60
 
@@ -57,26 +57,26 @@ class Hit(msgspec.Struct, frozen=True, kw_only=True):
     def reference(self) -> Reference:
         """As receipts name it; its score is the cosine."""
         return Reference(
-            entry_id=self.chunk.entry_id,
-            revision=self.chunk.revision,
+            entry_id=self.passage.entry_id,
+            revision=self.passage.revision,
             score=round(self.cosine, 4),
         )
 
 
 class Index:
-    """Chunks with their vectors, ready to be asked. Built once, never changed."""
+    """Passages with their vectors, ready to be asked. Built once, never changed."""
 
-    def __init__(self, chunks: Sequence[Chunk], vectors: npt.NDArray[np.float32]) -> None:
+    def __init__(self, passages: Sequence[Passage], vectors: npt.NDArray[np.float32]) -> None:
         """Build the index.
 
         Args:
-            chunks: What can be found.
-            vectors: Their embeddings, float32, shape (len(chunks), width), unit length.
+            passages: What can be found.
+            vectors: Their embeddings, float32, shape (len(passages), width), unit length.
         """
-        self.chunks = tuple(chunks)
+        self.passages = tuple(passages)
         # Half the bytes is half the time: the scan does nothing but read memory.
         self._vectors = torch.from_numpy(np.ascontiguousarray(vectors)).bfloat16()
-        words = [terms(searchable(chunk)) for chunk in chunks]
+        words = [terms(searchable(passage)) for passage in passages]
         self._words = [frozenset(found) for found in words]
         counts = Counter(word for found in self._words for word in found)
         self._rarity = {word: _rarity(count, len(words)) for word, count in counts.items()}
@@ -87,14 +87,14 @@ class Index:
             self._lexical.index(words, show_progress=False)
 
     def find(self, question: str, vector: npt.NDArray[np.float32], limit: int = 4) -> list[Hit]:
-        """The most relevant chunks, best first; none if nothing passes the bar.
+        """The most relevant passages, best first; none if nothing passes the bar.
 
         Args:
             question: In plain text.
             vector: Its embedding, float32, shape (width,), unit length.
             limit: How many at most.
         """
-        if not self.chunks:
+        if not self.passages:
             return []
         asked = terms(question)
         near = self._by_vector(vector)
@@ -103,14 +103,14 @@ class Index:
         fused = _fuse(near, lexical)
         best = sorted(fused, key=lambda place: (-fused[place], place))
         return [
-            Hit(chunk=self.chunks[place], cosine=cosines[place], score=fused[place])
+            Hit(passage=self.passages[place], cosine=cosines[place], score=fused[place])
             for place in best
             if self._relevant(place, cosines[place], asked)
         ][:limit]
 
     def _by_vector(self, vector: npt.NDArray[np.float32]) -> list[int]:
         scores = self._vectors @ torch.from_numpy(vector).bfloat16()
-        found = scores.topk(min(CANDIDATES, len(self.chunks))).indices
+        found = scores.topk(min(CANDIDATES, len(self.passages))).indices
         return [int(place) for place in found]
 
     def _by_words(self, asked: list[str]) -> list[int]:
@@ -118,7 +118,7 @@ class Index:
         if not known or self._lexical is None:
             return []
         scores = torch.from_numpy(self._lexical.get_scores(known))
-        found = scores.topk(min(CANDIDATES, len(self.chunks)))
+        found = scores.topk(min(CANDIDATES, len(self.passages)))
         return [
             int(place)
             for score, place in zip(found.values, found.indices, strict=True)
@@ -135,16 +135,16 @@ class Index:
         return cosine >= NEAR and self._shared(place, asked) >= SHARED
 
     def _shared(self, place: int, asked: list[str]) -> float:
-        """What part of the question's words the chunk holds, weighed by rarity, 0 to 1."""
+        """What part of the question's words the passage holds, weighed by rarity, 0 to 1."""
         weights = {word: self._rarity.get(word, self._unseen) for word in asked}
         total = sum(weights.values())
         held = sum(weight for word, weight in weights.items() if word in self._words[place])
         return held / total if total else 0.0
 
 
-def searchable(chunk: Chunk) -> str:
-    """What of a chunk is searched and embedded."""
-    return f"{chunk.question} {chunk.title}. {chunk.text}".strip()
+def searchable(passage: Passage) -> str:
+    """What of a passage is searched and embedded."""
+    return f"{passage.question} {passage.title}. {passage.text}".strip()
 
 
 def terms(text: str) -> list[str]:

@@ -1,6 +1,7 @@
 """Sentence embeddings: all-MiniLM-L6-v2 from its wheel, mean-pooled, on the CPU."""
 
 import importlib.util
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,18 @@ from schemas.errors import BaseUnavailable
 NAME = "all-minilm-l6-v2"
 WIDTH = 384
 TOKENS_MAX = 256  # what the model was trained on; the rest of a text is cut off
-BATCH = 32
+BATCH = 16  # more is no faster on a CPU
 
 Vectors = npt.NDArray[np.float32]
 
 
 class Sentences:
-    """The encoder in memory. Not for several threads at once."""
+    """The encoder in memory. Threads may share it: they take turns, batch by batch."""
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self._model = model
         self._tokenizer = tokenizer
+        self._lock = threading.Lock()
 
     @classmethod
     def load(cls) -> "Sentences":
@@ -49,12 +51,14 @@ class Sentences:
         order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         for start in range(0, len(order), BATCH):
             chosen = order[start : start + BATCH]
-            vectors[chosen] = self._batch([texts[index] for index in chosen])
+            with self._lock:
+                vectors[chosen] = self._batch([texts[index] for index in chosen])
         return vectors
 
     def tokens(self, text: str) -> int:
         """How many tokens the encoder reads of a text, before it is cut off."""
-        return len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+        with self._lock:
+            return len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _batch(self, texts: list[str]) -> Vectors:
         import torch

@@ -1,7 +1,7 @@
 """The fenced decider: a shell around pure functions that reads, asks, publishes and remembers.
 
-`main` is the process `lifelog run decider`: one Faust app, with an agent for the queue's commands and
-one for the library's, which share no state. Nothing depends on what Faust delivers or commits:
+`main` is the process `lifelog run decider`: one Faust app, with an agent for the queue's commands
+and one for the library's, which share no state. Nothing depends on what Faust delivers or commits:
 
 - a partition's producer is started before its history is folded, so no former owner writes later;
 - an answer names the offset of its command, and its batch is one transaction;
@@ -13,7 +13,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -30,6 +29,7 @@ from streams.log import Log, recorded
 from streams.owner import AT_ONCE, Owner
 from streams.queue.decider import queue_decider
 from streams.queue.policy import Policy
+from streams.running import stop_signal
 from streams.secrets import command_secret
 
 WAITING = 256  # commands between Faust and the decider
@@ -235,8 +235,4 @@ def main(settings: Settings) -> None:
 
 
 async def _until_told(settings: Settings, secret: bytes) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    await run(settings, secret, stop)
+    await run(settings, secret, stop_signal())

@@ -303,6 +303,8 @@ def test_a_public_artifact_can_be_mapped_from_its_path_once_it_is_verified(artif
     path.write_bytes(b"weightz")
     with pytest.raises(ArtifactCorrupt):
         artifacts.public_path(digest)
+    with pytest.raises(ArtifactCorrupt):
+        list(artifacts.chunks(None, digest))
 
 
 def test_a_folder_that_cannot_be_used_says_so(tmp_path: Path, vault: Vault):

@@ -8,8 +8,9 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from projections.database import Database
+from projections.database import Database, open_database
 from schemas.errors import (
+    DatabaseUnavailable,
     Invalid,
     InvalidSetting,
     KeyDestroyed,
@@ -345,3 +346,15 @@ def test_a_data_key_shows_nothing_of_itself_when_printed(vault: Vault) -> None:
     key = vault.keys.newest("ada", "entry:1")
     assert "secret" not in repr(key)
     assert repr(key.secret) not in repr(key)
+
+
+def test_without_a_database_nothing_is_sealed_and_the_error_says_why() -> None:
+    with open_database("postgresql://nobody@127.0.0.1:1/none") as nowhere:
+        vault = Vault(nowhere, bytes(32))
+        for attempt in (
+            vault.check,
+            lambda: vault.seal("ada", "entry:1", "text", "hers"),
+            lambda: vault.destroy("entry:1"),
+        ):
+            with pytest.raises(DatabaseUnavailable):
+                attempt()

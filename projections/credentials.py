@@ -41,11 +41,11 @@ _FIND = sa.text(
     f"SELECT {_COLUMNS} FROM access.credentials WHERE hash = :hash AND kind = :kind AND {_LIVING}"  # noqa: S608
 )
 _USE = sa.text(
-    "UPDATE access.credentials SET ended_at = clock_timestamp()"
+    "UPDATE access.credentials SET ended_at = clock_timestamp()"  # noqa: S608
     f" WHERE hash = :hash AND kind = 'code' AND {_LIVING} RETURNING {_COLUMNS}"
 )
 _END = sa.text(
-    "UPDATE access.credentials SET ended_at = clock_timestamp()"
+    "UPDATE access.credentials SET ended_at = clock_timestamp()"  # noqa: S608
     f" WHERE credential_id = :credential_id AND {_LIVING}"
     " AND (CAST(:person_id AS text) IS NULL OR person_id = :person_id)"
 )

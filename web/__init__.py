@@ -1,0 +1,1 @@
+"""REST, live streams, the OpenAI-compatible endpoint, login and roles."""

@@ -1,0 +1,1 @@
+"""The routes that speak JSON, one module per noun."""

@@ -1,0 +1,264 @@
+"""Jobs as the API shows them: state, place in the queue, progress, history, points."""
+
+import datetime
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+from starlette.responses import Response
+
+from projections import attempts, history, jobs, metrics
+from projections.jobs import JobRow
+from projections.metrics import MetricPoint
+from schemas.errors import NotFound
+from schemas.types import Cause, JobState, Priority, Scalar
+from web.callers import Caller
+from web.routing import Body, Operation, WebRequest, Wire, answer, caller, queried, services
+
+METRICS = ("loss", "learning_rate", "epoch", "tokens", "tokens_per_second", "seconds_left")
+
+
+class Progress(Wire, frozen=True, kw_only=True):
+    """How far the attempt that counts has come."""
+
+    step: int
+    total_steps: int
+    share: float  # of all steps, 0 to 1
+    loss: float | None = None  # nats per label token
+    tokens: float | None = None  # non-padding tokens so far
+    tokens_per_second: float | None = None
+    seconds_left: float | None = None
+    at: datetime.datetime
+
+
+class Job(Wire, frozen=True, kw_only=True):
+    """A training job as it stands."""
+
+    job_id: str
+    person_id: str
+    pool: str
+    state: JobState
+    priority: Priority
+    position: int | None = None  # among those that wait in its pool, from 1
+    attempt: int = 0  # 0: none yet
+    attempts_max: int
+    timeout_seconds: float  # of one attempt
+    fencing_token: int | None = None
+    worker_id: str | None = None
+    cancel_requested: bool = False
+    submitted_at: datetime.datetime
+    changed_at: datetime.datetime
+    not_before: datetime.datetime | None = None
+    started_at: datetime.datetime | None = None
+    ended_at: datetime.datetime | None = None
+    progress: Progress | None = None
+    effective: dict[str, Scalar]  # the recipe as it took effect
+    notes: tuple[str, ...] = ()  # where it differs from what was asked for
+    version_id: str | None = None
+    scores: dict[str, float] = msgspec.field(default_factory=dict)
+    code: str | None = None  # of the error that it or its latest attempt ended with
+    detail: str = ""
+
+
+class Attempt(Wire, frozen=True, kw_only=True):
+    """One lease of a job."""
+
+    attempt: int
+    fencing_token: int
+    worker_id: str
+    state: str
+    reason: str  # why this job, on this worker, then
+    leased_at: datetime.datetime
+    lease_until: datetime.datetime
+    started_at: datetime.datetime | None = None
+    ended_at: datetime.datetime | None = None
+    from_step: int
+    step: int
+    cause: Cause | None = None
+    code: str | None = None
+    detail: str = ""
+
+
+class JobEvent(Wire, frozen=True, kw_only=True):
+    """One event of a job's history, as it stands on the log."""
+
+    position: str  # topic/partition/offset
+    at: datetime.datetime
+    type: str
+    data: dict[str, Any]  # in the log's own spelling
+
+
+class JobHistory(Wire, frozen=True, kw_only=True):
+    """A job with all that happened to it."""
+
+    job: Job
+    attempts: tuple[Attempt, ...]
+    events: tuple[JobEvent, ...]
+
+
+class Point(Wire, frozen=True, kw_only=True):
+    """One step's number, of the attempt that counts for that step."""
+
+    step: int
+    value: float
+    at: datetime.datetime
+    attempt: int
+
+
+class Series(Wire, frozen=True, kw_only=True):
+    """A job's points by metric, one a step."""
+
+    job_id: str
+    series: dict[str, tuple[Point, ...]]
+
+
+class SeriesQuery(Body, frozen=True, kw_only=True):
+    """Which points."""
+
+    names: str = "loss"  # with commas
+    max_points: Annotated[int, Meta(ge=2, le=10_000)] = 1_000
+
+
+def job_view(connection: Any, row: JobRow) -> Job:
+    """A job's row with its place in the queue and its progress."""
+    return Job(
+        job_id=row.job_id,
+        person_id=row.person_id,
+        pool=row.pool,
+        state=row.state,
+        priority=row.priority,
+        position=jobs.position(connection, row),
+        attempt=row.attempt,
+        attempts_max=row.attempts_max,
+        timeout_seconds=row.timeout_s,
+        fencing_token=row.fencing_token,
+        worker_id=row.worker_id,
+        cancel_requested=row.cancel_requested,
+        submitted_at=row.submitted_at,
+        changed_at=row.changed_at,
+        not_before=row.not_before,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        progress=progress_view(connection, row.job_id) if row.attempt else None,
+        effective=row.recipe,
+        notes=row.notes,
+        version_id=row.version_id,
+        scores=row.scores,
+        code=row.code,
+        detail=row.detail,
+    )
+
+
+def progress_view(connection: Any, job_id: str) -> Progress | None:
+    """How far a job has come; None before its first word."""
+    row = metrics.progress(connection, job_id)
+    if row is None:
+        return None
+    latest = metrics.latest(connection, job_id)
+    return Progress(
+        step=row.step,
+        total_steps=row.total_steps,
+        share=row.step / row.total_steps,
+        loss=_value(latest, "loss"),
+        tokens=_value(latest, "tokens"),
+        tokens_per_second=_value(latest, "tokens_per_second"),
+        seconds_left=_value(latest, "seconds_left"),
+        at=row.at,
+    )
+
+
+def required_job(connection: Any, who: Caller, job_id: str) -> JobRow:
+    """A job that the caller may see.
+
+    Raises:
+        NotFound: If there is none, or it is another's.
+    """
+    row = jobs.find(connection, job_id)
+    if row is None or not who.may_see(row.person_id):
+        raise NotFound("There is no such job.")
+    return row
+
+
+async def job(request: WebRequest) -> Response:
+    """One job with its attempts and its events."""
+    job_id, who = request.path_params["job_id"], caller(request)
+
+    def question(connection: Any) -> JobHistory:
+        row = required_job(connection, who, job_id)
+        return JobHistory(
+            job=job_view(connection, row),
+            attempts=tuple(_attempt(one) for one in attempts.of_job(connection, job_id)),
+            events=tuple(_event(one) for one in history.of_job(connection, job_id)),
+        )
+
+    return answer(request, await services(request).query(question))
+
+
+async def points(request: WebRequest) -> Response:
+    """The points of a job's training, of the attempts that count."""
+    job_id, who = request.path_params["job_id"], caller(request)
+    wanted = queried(request, SeriesQuery)
+    names = [name for name in wanted.names.split(",") if name in METRICS]
+
+    def question(connection: Any) -> Series:
+        required_job(connection, who, job_id)
+        found = metrics.series(connection, job_id, names, max_points=wanted.max_points)
+        return Series(
+            job_id=job_id,
+            series={name: tuple(_point(one) for one in found[name]) for name in names},
+        )
+
+    return answer(request, await services(request).query(question))
+
+
+def _attempt(row: attempts.AttemptRow) -> Attempt:
+    return Attempt(
+        attempt=row.attempt,
+        fencing_token=row.fencing_token,
+        worker_id=row.worker_id,
+        state=row.state,
+        reason=row.reason,
+        leased_at=row.leased_at,
+        lease_until=row.lease_until,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        from_step=row.from_step,
+        step=row.step,
+        cause=row.cause,
+        code=row.code,
+        detail=row.detail,
+    )
+
+
+def _event(row: history.JobEventRow) -> JobEvent:
+    return JobEvent(position=str(row.position), at=row.at, type=row.type, data=row.payload)
+
+
+def _point(point: MetricPoint) -> Point:
+    return Point(step=point.step, value=point.value, at=point.at, attempt=point.attempt)
+
+
+def _value(latest: dict[str, MetricPoint], name: str) -> float | None:
+    point = latest.get(name)
+    return None if point is None else point.value
+
+
+OPERATIONS = (
+    Operation(
+        method="GET",
+        path="/api/jobs/{job_id}",
+        endpoint=job,
+        access="member",
+        summary="One job with its attempts and its events",
+        answers={200: JobHistory},
+    ),
+    Operation(
+        method="GET",
+        path="/api/jobs/{job_id}/metrics",
+        endpoint=points,
+        access="member",
+        summary="The points of a job's training, one a step",
+        query=SeriesQuery,
+        answers={200: Series},
+    ),
+)

@@ -1,0 +1,216 @@
+"""Start a training and see how it stands: the brief's first two requests."""
+
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+
+from projections import jobs, people, versions, workers
+from schemas import commands, ids, recipe
+from schemas.errors import NotFound
+from schemas.events import CommandRepeated, JobSubmitted
+from schemas.recipe import Facts, TrainingConfig
+from schemas.topics import JOB_COMMANDS, POOLS
+from schemas.types import ENDED, JobState, Priority, Scalar
+from web.api.configuration import QueueConfig, terms
+from web.api.jobs import Job, job_view, required_job
+from web.api.models import Model, model_view
+from web.callers import Caller, owned
+from web.routing import (
+    Body,
+    Operation,
+    WebRequest,
+    Wire,
+    answer,
+    caller,
+    queried,
+    read_hashed,
+    services,
+)
+from web.writes import Sent, ask, request_id, shown
+
+GIB = 2**30
+JOBS_SHOWN = 50
+
+
+class StartTraining(Body, frozen=True, kw_only=True):
+    """Train a person's next version; the caller's, where no `userId` says otherwise."""
+
+    user_id: str | None = None
+    priority: Priority = "medium"
+    config: TrainingConfig = TrainingConfig()
+    queue: QueueConfig = QueueConfig()
+
+
+class JobAccepted(Wire, frozen=True, kw_only=True):
+    """A job that the log has. `state` is null where the queue has not answered yet."""
+
+    job_id: str
+    state: JobState | None = None
+    position: int | None = None  # among those that wait, from 1
+    effective: dict[str, Scalar]
+    notes: tuple[str, ...]
+
+
+class StatusQuery(Body, frozen=True, kw_only=True):
+    """Whose jobs, and which is the one of interest."""
+
+    user_id: str | None = None
+    job_id: str | None = None
+
+
+class TrainingStatus(Wire, frozen=True, kw_only=True):
+    """A person's jobs and what became of them."""
+
+    user_id: str
+    current: Job | None  # the one asked for, else the one that runs, else the newest
+    jobs: tuple[Job, ...]  # the newest first
+    versions: tuple[Model, ...]  # the newest first
+
+
+async def start(request: WebRequest) -> Response:
+    """Take a job in: 202 once the log has it, before any worker has seen it."""
+    body, body_hash = await read_hashed(request, StartTraining)
+    who = caller(request)
+    person_id = owned(who, body.user_id or who.person_id)
+    held = services(request)
+    facts = await held.query(lambda connection: _facts(connection, person_id))
+    chosen, notes = recipe.effective(body.config, facts)
+    limits = terms(body.queue)
+    identity = request_id(request)
+    command = commands.SubmitJob(
+        job_id=ids.subject_id(identity, "job"),
+        person_id=person_id,
+        pool=held.settings.pool,
+        priority=body.priority,
+        recipe=recipe.flat(chosen),
+        requested=_requested(body),
+        notes=(*notes, *limits.notes),
+        attempts_max=limits.attempts_max,
+        timeout_s=limits.timeout_s,
+    )
+    sent = await ask(
+        request,
+        JOB_COMMANDS,
+        POOLS.index(command.pool),
+        command,
+        identity=identity,
+        body_hash=body_hash,
+        owner=person_id,
+        subject=command.job_id,
+    )
+    return await _accepted(request, command, sent, who)
+
+
+async def status(request: WebRequest) -> Response:
+    """A person's jobs, the current one with its progress, and the versions that came of them."""
+    wanted, who = queried(request, StatusQuery), caller(request)
+
+    def question(connection: Any) -> TrainingStatus:
+        one = required_job(connection, who, wanted.job_id) if wanted.job_id else None
+        person_id = owned(who, wanted.user_id or (one.person_id if one else who.person_id))
+        if one is not None and one.person_id != person_id:
+            raise NotFound("There is no such job.")
+        rows = jobs.of_person(connection, person_id, limit=JOBS_SHOWN)
+        views = tuple(job_view(connection, row) for row in rows)
+        current = job_view(connection, one) if one else _current(views)
+        found = versions.of_person(connection, person_id)
+        return TrainingStatus(
+            user_id=person_id,
+            current=current,
+            jobs=views,
+            versions=tuple(model_view(row) for row in found),
+        )
+
+    return answer(request, await services(request).query(question))
+
+
+async def _accepted(
+    request: WebRequest, command: commands.SubmitJob, sent: Sent, who: Caller
+) -> Response:
+    state: JobState | None = None
+    if any(isinstance(one.data, JobSubmitted) for one in sent.answers):
+        state = "queued"
+    accepted = JobAccepted(
+        job_id=command.job_id,
+        state=state,
+        effective=command.recipe,
+        notes=command.notes,
+    )
+    if await shown(request, sent):
+        view = await services(request).query(lambda found: jobs.find(found, command.job_id))
+        if view is not None:
+            rank = await services(request).query(lambda found: jobs.position(found, view))
+            accepted = msgspec.structs.replace(
+                accepted, state=view.state, position=rank, effective=view.recipe, notes=view.notes
+            )
+    elif any(isinstance(one.data, CommandRepeated) for one in sent.answers):
+        accepted = msgspec.structs.replace(accepted, state=None)
+    headers = sent.headers | {"Location": f"/api/jobs/{command.job_id}"}
+    return answer(request, accepted, 202, headers)
+
+
+def _current(views: tuple[Job, ...]) -> Job | None:
+    going = [view for view in views if view.state not in ENDED]
+    return min(going, key=_nearest, default=views[0] if views else None)
+
+
+def _nearest(view: Job) -> tuple[bool, int]:
+    """What runs stands before what waits."""
+    return view.state not in {"running", "leased"}, view.position or 0
+
+
+def _facts(connection: Any, person_id: str) -> Facts:
+    """What is known of the machines that would run a person's job.
+
+    Raises:
+        NotFound: If there is no such person.
+    """
+    if people.find(connection, person_id) is None:
+        raise NotFound("There is no such person: name one with userId.", field="userId")
+    sizes = [
+        one.memory_bytes / GIB
+        for one in workers.all_holding(connection)
+        if one.device == "cuda" and one.state in {"present", "silent"}
+    ]
+    return Facts(gpu_memory_gib=max(sizes, default=None))
+
+
+def _requested(body: StartTraining) -> dict[str, dict[str, Scalar]]:
+    """The configuration as it was written, group by group."""
+    written = msgspec.to_builtins(body.config)
+    groups: dict[str, dict[str, Scalar]] = {
+        name: values for name, values in written.items() if isinstance(values, dict) and values
+    }
+    if body.config.preset != "default":
+        groups["config"] = {"preset": body.config.preset}
+    queue: dict[str, Scalar] = {}
+    for name, value in msgspec.to_builtins(body.queue).items():
+        queue |= (
+            {f"{name}.{inner}": one for inner, one in value.items()}
+            if isinstance(value, dict)
+            else {name: value}
+        )
+    return groups | ({"queue": queue} if queue else {})
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation(
+        method="POST",
+        path="/api/training/start",
+        endpoint=start,
+        access="member",
+        summary="Submit a training job",
+        body=StartTraining,
+        answers={202: JobAccepted},
+    ),
+    Operation(
+        method="GET",
+        path="/api/training/status",
+        endpoint=status,
+        access="member",
+        summary="A person's jobs, progress and versions",
+        query=StatusQuery,
+        answers={200: TrainingStatus},
+    ),
+)

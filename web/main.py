@@ -1,0 +1,115 @@
+"""`lifelog run web`: the process that people and programs speak to."""
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from projections.database import open_database
+from schemas.errors import InvalidSetting
+from schemas.settings import Settings
+from streams.log import Log
+from vault.sealing import Vault
+from vault.secrets import from_setting
+from web.app import API, build
+from web.inference import Inference
+from web.live.hub import Hub
+from web.remembered import Remembered
+from web.services import Services, now, tailing
+from web.sessions import Sessions
+
+SOURCE = "/lifelog/web"
+ISSUER = "web"
+GRACE_S = 5  # for answers under way when the process is told to stop
+KEEP_ALIVE_S = 15
+
+
+def main(settings: Settings) -> None:
+    """Serve until told to stop. Kafka, Postgres and inference may be down, then and later.
+
+    Raises:
+        InvalidSetting: If a secret or an address is missing.
+    """
+    required(settings)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("uvicorn.access").addFilter(without_query)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    uvicorn.run(
+        app(settings),
+        host=settings.web_host,
+        port=settings.web_port,
+        log_config=None,
+        server_header=False,
+        date_header=True,
+        timeout_graceful_shutdown=GRACE_S,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        proxy_headers=False,
+        lifespan="on",
+        ws="none",
+    )
+
+
+def app(settings: Settings) -> ASGIApp:
+    """The app that these settings describe."""
+    return build(lambda: opened(settings), operations=API)
+
+
+@contextlib.asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Services]:
+    """What the process holds open; nothing is connected before it is used."""
+    key = from_setting("issuer_key", settings.issuer_key)
+    async with contextlib.AsyncExitStack() as stack:
+        database = stack.enter_context(open_database(settings.database))
+        log = await stack.enter_async_context(
+            Log.open(
+                settings.kafka or f"127.0.0.1:{settings.kafka_port}",
+                prefix=settings.prefix,
+                source=SOURCE,
+                issuer=ISSUER,
+                key=key,
+            )
+        )
+        inference = Inference(address(settings), settings.inference_token)
+        stack.push_async_callback(inference.close)
+        hub = Hub(log)
+        await stack.enter_async_context(tailing(hub))
+        yield Services(
+            settings=settings,
+            log=log,
+            database=database,
+            vault=Vault(database, from_setting("key_encryption_key", settings.key_encryption_key)),
+            hub=hub,
+            sessions=Sessions(database, key, now),
+            inference=inference,
+            remembered=Remembered(),
+            clock=now,
+        )
+
+
+def address(settings: Settings) -> str:
+    """Where the inference process is."""
+    return settings.inference or f"http://{settings.inference_host}:{settings.inference_port}"
+
+
+def required(settings: Settings) -> None:
+    """See that nothing is missing that only a person can give.
+
+    Raises:
+        InvalidSetting: Naming the first that is.
+    """
+    for name in ("database", "issuer_key", "key_encryption_key", "inference_token"):
+        if not getattr(settings, name):
+            raise InvalidSetting(
+                f"LIFELOG_{name.upper()} is not set: `lifelog up` gives it to web.", field=name
+            )
+
+
+def without_query(record: logging.LogRecord) -> bool:
+    """Cut the query string from a line of uvicorn's access log: codes and ids stand in it."""
+    if isinstance(record.args, tuple) and len(record.args) == 5:  # noqa: PLR2004 - uvicorn's
+        client, method, target, protocol, status = record.args
+        record.args = (client, method, urlsplit(str(target)).path, protocol, status)
+    return True

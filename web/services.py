@@ -1,0 +1,80 @@
+"""What the web process holds open, as every route finds it in its request's state."""
+
+import asyncio
+import contextlib
+import datetime
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import anyio.to_thread
+
+from projections import positions
+from projections.database import Database
+from schemas.positions import Position
+from schemas.settings import Settings
+from streams.log import Log
+from vault.sealing import Vault
+from web.inference import Inference
+from web.live.hub import Hub
+from web.remembered import Remembered
+from web.sessions import Sessions
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """One process's connections. None of them needs its server to be up when it is made."""
+
+    settings: Settings
+    log: Log
+    database: Database
+    vault: Vault
+    hub: Hub
+    sessions: Sessions
+    inference: Inference
+    remembered: Remembered
+    clock: Callable[[], datetime.datetime]
+
+    async def query(self, question: Callable[[Any], T]) -> T:
+        """What a question about the tables answers, in one snapshot and a thread of its own.
+
+        Raises:
+            DatabaseUnavailable: If Postgres does not answer, or has no tables yet.
+        """
+
+        def asked() -> T:
+            with self.database.snapshot() as connection:
+                return question(connection)
+
+        return await anyio.to_thread.run_sync(asked)
+
+    async def caught_up(self, position: Position) -> None:
+        """Wait until the tables have what stands at a position.
+
+        Raises:
+            NotCaughtUp: If that takes longer than the setting says (2 s).
+            InvalidPosition: If no table is made from its topic.
+            DatabaseUnavailable: If Postgres does not answer.
+        """
+        within_s = self.settings.caught_up_within_s
+        await anyio.to_thread.run_sync(positions.wait_for, self.database, position, within_s)
+
+
+def now() -> datetime.datetime:
+    """The time of day, in UTC."""
+    return datetime.datetime.now(datetime.UTC)
+
+
+@contextlib.asynccontextmanager
+async def tailing(hub: Hub) -> AsyncIterator[None]:
+    """Run the hub while this is open."""
+    task = asyncio.create_task(hub.run(), name="hub")
+    try:
+        yield
+    finally:
+        hub.close()
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

@@ -119,4 +119,8 @@ async def test_a_record_that_no_schema_reads_is_handed_on_as_it_is(kafka: str, p
 async def test_a_broker_that_is_not_there_is_named(prefix: str) -> None:
     async with Log.open("127.0.0.1:1", prefix=prefix, source="/test") as log:
         with pytest.raises(LogUnavailable, match=r"127\.0\.0\.1:1"):
-            await log.append(ENTRY_EVENTS, 0, events.AccessRecorded(actor="", action="", subject="", allowed=True))
+            await log.append(
+                ENTRY_EVENTS,
+                0,
+                events.AccessRecorded(actor="", action="", subject="", allowed=True),
+            )

@@ -52,7 +52,7 @@ def of_error(error: BaseException) -> Failed:
     return Failed(
         cause="infrastructure",
         code=ChildDied.code,
-        detail=f"The training ended with {type(error).__name__} {_place(error)}.",
+        detail=f"The training ended with {type(error).__name__} {place(error)}.",
         retryable=True,
     )
 
@@ -102,7 +102,7 @@ def _manner(code: int) -> str:
         return f"was ended by signal {-code}"
 
 
-def _place(error: BaseException) -> str:
+def place(error: BaseException) -> str:
     """Where it was raised: file and line, no text."""
     frames = traceback.extract_tb(error.__traceback__)
     if not frames:

@@ -337,6 +337,8 @@ def verdict(recorded: Recorded, secret: bytes) -> bool:
 async def create_topics(kafka: str, *, prefix: str, replication: int = 1) -> None:
     """Create the topics that are not there yet; those that are stay as they are.
 
+    Returns once the broker shows them all to others.
+
     Raises:
         LogUnavailable: If no broker answers.
     """
@@ -366,6 +368,17 @@ async def create_topics(kafka: str, *, prefix: str, replication: int = 1) -> Non
                 for _, code, *rest in answer.topic_errors:
                     if code not in {0, TopicAlreadyExistsError.errno}:
                         raise LogUnavailable(f"Topic {topic.name} cannot be created: {rest}")
+        await _visible(kafka, admin, {topic.name for topic in wanted})
+
+
+async def _visible(kafka: str, admin: AIOKafkaAdminClient, names: set[str]) -> None:
+    """Wait until the broker's metadata has topics that the controller has made."""
+    try:
+        async with asyncio.timeout(ANSWER_WITHIN_MS / 1000):
+            while names - (await identity(admin, list(names)))[1].keys():  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+    except TimeoutError as error:
+        raise unavailable(kafka, error) from error
 
 
 @contextlib.asynccontextmanager

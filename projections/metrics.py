@@ -121,6 +121,11 @@ _SHOWN = (
     " ORDER BY m.name, m.step, m.fencing_token DESC"
 )
 
+_PROGRESS = (
+    "SELECT p.* FROM progress p JOIN jobs USING (job_id, attempt, fencing_token)"
+    " WHERE job_id = :job"
+)
+
 
 def series(
     connection: Connection, job_id: str, names: Sequence[str], *, max_points: int = 1_000
@@ -155,9 +160,8 @@ def latest(connection: Connection, job_id: str) -> dict[str, MetricPoint]:
     found = select(
         connection,
         MetricPoint,
-        "SELECT m.name, m.step, m.value, m.at, m.attempt, m.fencing_token FROM jobs"
-        " JOIN progress USING (job_id, attempt, fencing_token)"
-        " JOIN metrics m USING (job_id, attempt, fencing_token, step) WHERE job_id = :job",
+        "SELECT m.name, m.step, m.value, m.at, m.attempt, m.fencing_token FROM metrics m"
+        f" JOIN ({_PROGRESS}) p USING (job_id, attempt, fencing_token, step)",
         job=job_id,
     )
     return {point.name: point for point in found}
@@ -165,10 +169,4 @@ def latest(connection: Connection, job_id: str) -> dict[str, MetricPoint]:
 
 def progress(connection: Connection, job_id: str) -> ProgressRow | None:
     """How far the attempt that counts has come; None before its first word."""
-    return first(
-        connection,
-        ProgressRow,
-        "SELECT p.* FROM progress p JOIN jobs j USING (job_id, attempt, fencing_token)"
-        " WHERE job_id = :job",
-        job=job_id,
-    )
+    return first(connection, ProgressRow, _PROGRESS, job=job_id)

@@ -11,8 +11,8 @@ import faust
 
 from schemas.topics import Topic, partitions
 
-SESSION_S = 8.0  # until a killed decider's partitions move on
-HEARTBEAT_S = 2.0
+SESSION_S = 6.0  # until a killed decider's partitions move on; the broker takes no less
+HEARTBEAT_S = 1.5
 COMMIT_EVERY_S = 1.0
 ANSWER_WITHIN_S = 12.0  # how long a broker may take to acknowledge
 BUFFERED = 256  # commands a stream holds; they are dropped at a rebalance

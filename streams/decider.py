@@ -53,6 +53,7 @@ class Shell:
         self._waiting: asyncio.Queue[faust.EventT[bytes]] = asyncio.Queue(WAITING)
         self._owners: dict[int, Owner[Any]] = {}
         self._swept = 0.0
+        self._closing = False
 
     async def offer(self, event: faust.EventT[bytes]) -> None:
         """Take a delivered command; it is acknowledged once it is answered."""
@@ -72,8 +73,12 @@ class Shell:
                 await (await self._owner(partition)).answer(commands)
             for event in batch:
                 event.ack()
-            if not batch or self._overdue():
+            if not self._closing and (not batch or self._overdue()):
                 await self._sweep(reader)
+
+    def close(self) -> None:
+        """Answer what has been delivered, and look for nothing more."""
+        self._closing = True
 
     async def release(self) -> None:
         """Let every partition go."""
@@ -191,11 +196,13 @@ async def _serve(settings: Settings, shells: Sequence[Shell], stop: asyncio.Even
     if not stop.is_set():
         _die([*serving, crash])
     asyncio.get_running_loop().call_later(STOP_WITHIN_S, _give_up_stopping)
-    await _cancel(serving)
     with contextlib.suppress(KafkaError, TimeoutError):
         for shell in shells:
+            shell.close()
+        await app.stop()  # it waits until what it delivered is acknowledged
+        await _cancel(serving)
+        for shell in shells:
             await shell.release()
-        await app.stop()
         await reader.stop()
     logger.info("stopped")
 

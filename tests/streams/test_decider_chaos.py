@@ -1,0 +1,122 @@
+"""The decider's processes killed and frozen, on a real broker: nothing lost, nothing doubled."""
+
+import asyncio
+import signal
+from collections.abc import Sequence
+
+import pytest
+
+from schemas.envelope import Recorded
+from schemas.topics import JOB_COMMANDS, JOB_EVENTS, LIBRARY_COMMANDS, PEOPLE_EVENTS
+from streams.decider import DIED
+from streams.decisions import Received, enveloped, now_of
+from streams.log import Log, Note, create_topics
+from streams.queue.decider import queue_decider
+from tests.streams.queue_words import join, submit
+from tests.streams.real import Process, process, sender, until, whole
+from tests.streams.test_library import add
+
+pytestmark = pytest.mark.chaos
+
+COMMANDS = 3_000
+
+
+async def flood(log: Log, worker: Log, count: int, batch: int = 50) -> set[str]:
+    """Send commands to both deciders for a while, some of them twice; their ids."""
+    await worker.append(JOB_COMMANDS, 0, join(slots=count), identity="join")
+    sent = {"join"}
+    for first in range(0, count, batch):
+        numbers = range(first, first + batch)
+        notes = [(0, Note(data=submit(f"j{n}"), identity=f"job-{n}")) for n in numbers]
+        await log.append_many(JOB_COMMANDS, [*notes, notes[0]])
+        people = [(n % 8, Note(data=add(f"p{n}"), identity=f"person-{n}")) for n in numbers]
+        await log.append_many(LIBRARY_COMMANDS, people)
+        sent |= {note.identity for _, note in notes + people}
+        await asyncio.sleep(0.2)
+    return sent
+
+
+async def check(log: Log, sent: set[str]) -> None:
+    """Every command is answered, at its own offset, once."""
+    commands = await whole(log, [JOB_COMMANDS, LIBRARY_COMMANDS])
+    assert {one.envelope.id for one in commands} == sent
+    offsets = {(one.topic[0], one.partition, one.offset) for one in commands}
+    events = await until(log, [JOB_EVENTS, PEOPLE_EVENTS], lambda found: answered(found) >= offsets)
+    assert answered(events) == offsets
+    ids = [event.envelope.id for event in events]
+    assert len(set(ids)) == len(ids)
+    check_order(events)
+    replayed([one for one in commands if one.topic == JOB_COMMANDS.name], events)
+
+
+def answered(events: Sequence[Recorded]) -> set[tuple[str, int, int | None]]:
+    """Which offsets have an answer, on which partition of which decider's commands."""
+    first = {JOB_EVENTS.name: "j", PEOPLE_EVENTS.name: "l"}
+    return {(first[one.topic], one.partition, one.envelope.answers) for one in events}
+
+
+def check_order(events: Sequence[Recorded]) -> None:
+    places = {(event.topic, event.partition) for event in events}
+    for place in places:
+        own = [event for event in events if (event.topic, event.partition) == place]
+        offsets = [event.envelope.answers for event in own]
+        assert offsets == sorted(offsets)
+
+
+def replayed(commands: Sequence[Recorded], events: Sequence[Recorded]) -> None:
+    """Deciding the commands anew gives the events, and folding those gives the same queue."""
+    rules = queue_decider()
+    state, folded = rules.empty(), rules.empty()
+    again = []
+    for recorded in commands:
+        now = now_of(state, recorded)
+        said = rules.decide(state, Received(recorded, authentic=True), now)
+        envelopes = enveloped(rules, "", recorded, now, said)
+        for event, envelope in zip(said, envelopes, strict=True):
+            rules.evolve(state, event, envelope)
+            again.append((envelope.id, event))
+    own = [event for event in events if event.topic == "jobs.events"]
+    assert [(event.envelope.id, event.data) for event in own] == again
+    for event in own:
+        rules.evolve(folded, event.data, event.envelope)
+    assert folded == state
+
+
+async def test_killed_three_times_a_decider_loses_and_doubles_nothing(
+    kafka: str, prefix: str
+) -> None:
+    await create_topics(kafka, prefix=prefix)
+    with process("decider", kafka, prefix) as decider:
+        async with sender(kafka, prefix) as log, sender(kafka, prefix, "worker:w1") as worker:
+            flooding = asyncio.create_task(flood(log, worker, COMMANDS))
+            for after in (6.0, 9.0, 8.0):
+                await asyncio.sleep(after)
+                decider.kill()
+                decider.start()
+            await check(log, await flooding)
+        assert decider.alive()
+        assert decider.stop() == 0
+
+
+async def test_a_frozen_decider_is_replaced_and_writes_nothing_when_it_wakes(
+    kafka: str, prefix: str
+) -> None:
+    await create_topics(kafka, prefix=prefix)
+    with process("decider", kafka, prefix) as one, process("decider", kafka, prefix) as other:
+        async with sender(kafka, prefix) as log, sender(kafka, prefix, "worker:w1") as worker:
+            flooding = asyncio.create_task(flood(log, worker, COMMANDS))
+            for frozen in (one, other):
+                await asyncio.sleep(8)
+                frozen.signal(signal.SIGSTOP)
+                await asyncio.sleep(11)
+                frozen.signal(signal.SIGCONT)
+                await asyncio.sleep(3)
+                revive(frozen)
+            await check(log, await flooding)
+
+
+def revive(decider: Process) -> None:
+    """A zombie that was writing has ended itself; the supervisor starts it anew."""
+    if not decider.alive():
+        assert decider.running.returncode == DIED
+        decider.start()

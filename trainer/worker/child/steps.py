@@ -35,9 +35,9 @@ from trainer.examples.builder import build
 from trainer.examples.dataset import Dataset, Entry
 from trainer.training import Trained, TrainingStopped, train
 from trainer.worker import lines
-from trainer.worker.checkpoints import Checkpoints
+from trainer.worker.child.checkpoints import Checkpoints
+from trainer.worker.child.orders import Orders
 from trainer.worker.lines import Line, Spec
-from trainer.worker.orders import Orders
 from vault.artifacts import Artifacts
 from vault.sealing import Vault
 

@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 
 from trainer.worker import diagnosis, lines
-from trainer.worker.orders import Orders
-from trainer.worker.voice import Voice
+from trainer.worker.child.orders import Orders
+from trainer.worker.child.voice import Voice
 
 PR_SET_PDEATHSIG = 1
 NICENESS = 5  # whoever waits for an answer of the chat goes first
@@ -31,7 +31,7 @@ def main(parent: int) -> int:
     orders = Orders(sys.stdin.buffer, spec.until)
     voice = Voice(said)
     try:
-        from trainer.worker.steps import run
+        from trainer.worker.child.steps import run
 
         result: lines.Line = run(spec, voice.say, orders)
     except Exception as error:  # noqa: BLE001 - the outermost frame: it becomes the report

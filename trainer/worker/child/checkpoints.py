@@ -12,8 +12,8 @@ from schemas.errors import (
     Unavailable,
 )
 from trainer.worker import lines
+from trainer.worker.child.orders import Orders
 from trainer.worker.lines import Line, Spec
-from trainer.worker.orders import Orders
 from vault.artifacts import Artifacts
 
 APART_S = 15.0  # a checkpoint of 60 MB takes about 1 s; a kill costs this much training at most

@@ -1,0 +1,1 @@
+"""The child process of a worker: one attempt of one job."""

@@ -12,6 +12,7 @@ from schemas.errors import InvalidSetting
 from schemas.settings import Settings
 from schemas.topics import POOLS
 from streams.log import Log
+from trainer.keys import command_secret, key_encryption_key
 from trainer.worker.attempt import Places
 from trainer.worker.worker import Timing, Worker
 from vault import secrets
@@ -91,11 +92,7 @@ def issuer_key(given: Settings, issuer: str) -> bytes:
     """
     if given.issuer_key:
         return secrets.from_setting("issuer_key", given.issuer_key)
-    if given.command_secret:
-        secret = secrets.from_setting("command_secret", given.command_secret)
-    else:
-        secret = secrets.load(Path(given.home) / "secrets", "command_secret")
-    return authority.issuer_key(secret, issuer)
+    return authority.issuer_key(command_secret(given), issuer)
 
 
 def places(given: Settings) -> Places:
@@ -109,18 +106,6 @@ def places(given: Settings) -> Places:
         threads=given.threads,
         partition=POOLS.index(given.pool),
     )
-
-
-def key_encryption_key(given: Settings) -> bytes:
-    """The key that opens the stored keys: the setting's, or that of the home.
-
-    Raises:
-        InvalidSetting: If the setting holds no key.
-        StorageUnavailable: If it is not set, and the home holds none.
-    """
-    if given.key_encryption_key:
-        return secrets.from_setting("key_encryption_key", given.key_encryption_key)
-    return secrets.load(Path(given.home) / "secrets", "kek")
 
 
 def _say(line: str) -> None:

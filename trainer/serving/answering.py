@@ -1,0 +1,181 @@
+"""From a request to an answer with its receipt: memories, prompt, adapter, tokens."""
+
+import asyncio
+import secrets
+import threading
+from collections.abc import AsyncGenerator, Sequence
+
+import msgspec
+
+from schemas.errors import BaseUnavailable, LifelogError, TooLarge
+from schemas.events import Receipt
+from schemas.prompts import Memory, Message, layout, template_digest
+from trainer.batches import prompt_ids
+from trainer.serving.engine import Engine, Order, Piece
+from trainer.serving.index import Hit
+from trainer.serving.loaded import Weights
+from trainer.serving.memories import Memories
+from trainer.serving.protocol import ChatRequest, Version
+from trainer.serving.sampling import Sampling
+from vault.artifacts import Artifacts
+
+PASSAGES_MAX = 4
+GROUNDED_TOKENS = 800  # of a prompt without earlier turns: four passages of 165, and a question
+PROMPT_TOKENS = 1_600  # with earlier turns; the small base was trained on 2,048
+MAX_TOKENS = 256  # of an answer, where the request does not say
+
+
+class Prompt(msgspec.Struct, frozen=True):
+    """What the model reads."""
+
+    ids: list[int]
+    hits: tuple[Hit, ...]  # in the order of their numbers in the prompt
+
+
+class Answering:
+    """All that an answer takes.
+
+    Args:
+        engine: Makes it.
+        memories: What it may rest on.
+        artifacts: Where adapters are.
+    """
+
+    def __init__(self, engine: Engine, memories: Memories, artifacts: Artifacts) -> None:
+        self._engine = engine
+        self._memories = memories
+        self._artifacts = artifacts
+        self._template = template_digest()
+
+    async def answer(self, request: ChatRequest) -> AsyncGenerator[str | Receipt, None]:
+        """The answer's text as it is made, and at last its receipt.
+
+        Closing the iterator stops the making.
+
+        Raises:
+            ArtifactMissing: If the version's adapter is not there, or is another person's.
+            BaseUnavailable: If the version was trained on another base.
+            DatabaseUnavailable: If Postgres does not answer.
+            TooLarge: If the question does not fit the prompt.
+            InferenceUnavailable: If too many questions wait.
+        """
+        prompt, weights = await asyncio.to_thread(self._prepared, request)
+        # Small enough for every JSON reader to keep its digits.
+        seed = secrets.randbelow(2**31) if request.seed is None else request.seed
+        order, pieces = self._order(request, prompt, weights, seed)
+        self._engine.submit(order)
+        try:
+            while True:
+                piece = await pieces.get()
+                if isinstance(piece, LifelogError):
+                    raise piece
+                if piece.text:
+                    yield piece.text
+                if piece.finish_reason is not None:
+                    yield self._receipt(request, prompt, order, piece)
+                    return
+        finally:
+            order.cancelled.set()
+
+    def _prepared(self, request: ChatRequest) -> tuple[Prompt, Weights | None]:
+        about = request.lifelog
+        weights = None if about.version is None else self._weights(about.person, about.version)
+        return self._prompt(request), weights
+
+    def _weights(self, person: str, version: Version) -> Weights:
+        if version.base != self._engine.base.digest:
+            raise BaseUnavailable(
+                f"Version {version.id} was trained on base {version.base[:12]}; this process has"
+                f" {self._engine.base.digest[:12]}.",
+                field="lifelog.version",
+            )
+        return Weights(
+            name=f"{version.adapter}-{version.adapter_config}",
+            adapter=self._artifacts.get(person, version.adapter),
+            config=self._artifacts.get(person, version.adapter_config),
+        )
+
+    def _prompt(self, request: ChatRequest) -> Prompt:
+        about, question = request.lifelog, request.messages[-1].text
+        turns = [
+            Message("user" if said.role == "user" else "assistant", said.text)
+            for said in request.messages[:-1]
+        ]
+        hits: list[Hit] = []
+        if about.memories:
+            hits = self._memories.find(about.person, question, PASSAGES_MAX)
+        ids = self._ids(about.name, question, hits, [])
+        while hits and len(ids) > GROUNDED_TOKENS:
+            hits = hits[:-1]
+            ids = self._ids(about.name, question, hits, [])
+        if len(ids) > PROMPT_TOKENS:
+            raise TooLarge(
+                f"The question has {len(ids)} tokens; at most {PROMPT_TOKENS} fit.",
+                field="messages",
+            )
+        return Prompt(self._with_turns(about.name, question, hits, turns, ids), tuple(hits))
+
+    def _with_turns(
+        self, name: str, question: str, hits: list[Hit], turns: list[Message], ids: list[int]
+    ) -> list[int]:
+        """The prompt with as many of the newest turns as fit, an exchange at a time."""
+        for start in range(len(turns) - 1, -1, -1):
+            if turns[start].role != "user":
+                continue
+            longer = self._ids(name, question, hits, turns[start:])
+            if len(longer) > PROMPT_TOKENS:
+                break
+            ids = longer
+        return ids
+
+    def _ids(
+        self, name: str, question: str, hits: Sequence[Hit], turns: Sequence[Message]
+    ) -> list[int]:
+        memories = [
+            Memory(
+                entry_id=hit.passage.entry_id,
+                title=hit.passage.title,
+                date=hit.passage.dated or None,
+                text=hit.passage.text,
+            )
+            for hit in hits
+        ]
+        return prompt_ids(self._engine.base.tokenizer, layout(name, question, memories, turns))
+
+    def _order(
+        self, request: ChatRequest, prompt: Prompt, weights: Weights | None, seed: int
+    ) -> tuple[Order, "asyncio.Queue[Piece | LifelogError]"]:
+        loop = asyncio.get_running_loop()
+        pieces: asyncio.Queue[Piece | LifelogError] = asyncio.Queue()
+
+        def emit(piece: Piece | LifelogError) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(pieces.put_nowait, piece)
+
+        return Order(
+            prompt=prompt.ids,
+            weights=weights,
+            sampling=Sampling(temperature=request.temperature, top_p=request.top_p, seed=seed),
+            max_tokens=request.max_completion_tokens or request.max_tokens or MAX_TOKENS,
+            stop=request.stops,
+            emit=emit,
+            cancelled=threading.Event(),
+        ), pieces
+
+    def _receipt(self, request: ChatRequest, prompt: Prompt, order: Order, last: Piece) -> Receipt:
+        version = request.lifelog.version
+        return Receipt(
+            version_id=None if version is None else version.id,
+            base=self._engine.base.digest,
+            adapter=None if version is None else version.adapter,
+            template=self._template,
+            manifest=None if version is None else version.manifest,
+            temperature=order.sampling.temperature,
+            top_p=order.sampling.top_p,
+            max_tokens=order.max_tokens,
+            seed=order.sampling.seed,
+            entries=tuple(hit.reference for hit in prompt.hits),
+            prompt_tokens=len(prompt.ids),
+            answer_tokens=last.answer_tokens,
+            finish_reason=last.finish_reason or "stop",
+        )

@@ -1,4 +1,4 @@
-"""This machine's own caller: whoever can read the home folder runs the installation."""
+"""The machine's own caller: whoever can read the home folder runs the installation."""
 
 import base64
 import datetime
@@ -8,6 +8,7 @@ from lifelog.servers.home import Home
 from projections import credentials
 from projections.database import Database, open_database
 from schemas.settings import Settings
+from schemas.types import Role
 from vault.secrets import access_secret, load_or_create, new_token, token_hash
 
 OPERATOR = "operator"  # the caller's id; it is nobody's life
@@ -29,18 +30,26 @@ def admit(database: Database, home: Home, kek: bytes) -> None:
     """
     token = token_of(home)
     if credentials.find(database, "bearer", token_hash(access_secret(kek), token)) is None:
-        _insert(database, kek, token, kind="bearer", person=OPERATOR, lasts=TOKEN_LASTS)
+        _insert(
+            database,
+            kek,
+            token,
+            kind="bearer",
+            person=OPERATOR,
+            role="admin",
+            lasts=TOKEN_LASTS,
+        )
 
 
-def login_link(address: str, settings: Settings, kek: bytes, person: str = OPERATOR) -> str:
-    """A link that logs its bearer in as an administrator, once, within 15 minutes.
+def login_link(address: str, settings: Settings, kek: bytes, person: str, role: Role) -> str:
+    """A link that logs its bearer in, once, within 15 minutes.
 
     Raises:
         DatabaseUnavailable: If Postgres does not answer.
     """
     code = new_token()
     with open_database(settings.database) as database:
-        _insert(database, kek, code, kind="code", person=person, lasts=CODE_LASTS)
+        _insert(database, kek, code, kind="code", person=person, role=role, lasts=CODE_LASTS)
     return f"{address}/login?code={code}"
 
 
@@ -51,13 +60,14 @@ def _insert(
     *,
     kind: credentials.Kind,
     person: str,
+    role: Role,
     lasts: datetime.timedelta,
 ) -> None:
     new = credentials.Credential(
         credential_id=str(uuid4()),
         kind=kind,
         person_id=person,
-        role="admin",
+        role=role,
         label="command line",
         expires_at=datetime.datetime.now(datetime.UTC) + lasts,
     )

@@ -27,6 +27,7 @@ from vault.secrets import load_or_create
 
 STEADY_AFTER_S = 1.0  # a process without an address counts as ready when it has run that long
 ANSWERS_WITHIN_S = 1.0
+SETUP = "topics and tables"
 
 
 class Secrets(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,13 +118,11 @@ def parts(
         )
     servers = tuple(part.name for part in found)
     found.append(
-        Step(name="topics and tables", act=partial(_prepare, home, settings), after=servers)
+        Step(name="topics and tables", act=partial(prepare, home, settings), after=servers)
     )
     for name, process in PROCESSES.items():
         launch = partial(_launch, name, process, home, settings, secrets, environ)
-        found.append(
-            Service(name=name, prepare=launch, after=("topics and tables", *servers), within_s=120)
-        )
+        found.append(Service(name=name, prepare=launch, after=(SETUP, *servers), within_s=120))
     return found
 
 
@@ -141,8 +140,13 @@ def process_settings(name: str, process: Process, settings: Settings, secrets: S
     )
 
 
-def _prepare(home: Home, settings: Settings) -> None:
-    """Create what the processes expect to find. Harmless when it is there already."""
+def prepare(home: Home, settings: Settings) -> None:
+    """Create what the processes expect to find. Harmless when it is there already.
+
+    Raises:
+        LogUnavailable: If Kafka does not answer.
+        DatabaseUnavailable: If Postgres does not answer.
+    """
     full = resolved(home, settings)
     asyncio.run(create_topics(full.kafka, prefix=full.prefix))
     with open_database(full.database) as database:

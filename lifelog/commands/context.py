@@ -16,6 +16,7 @@ from lifelog.client import Client
 from lifelog.servers.home import Home, home_at
 from lifelog.stack import Secrets, resolved, secrets_of, web_address
 from schemas.settings import PREFIX, Settings, read
+from schemas.types import Role
 
 
 @Parameter(name="*")
@@ -70,10 +71,10 @@ class Context:
         """The API, as this machine's operator or as the bearer of LIFELOG_TOKEN."""
         return Client(self.address, self.settings.token or operator.token_of(self.folder))
 
-    def login_link(self, person: str = operator.OPERATOR) -> str:
+    def login_link(self, person: str = operator.OPERATOR, role: Role = "admin") -> str:
         """A link that logs its bearer in, once, within 15 minutes."""
         kek = self.secrets.key_encryption_key
-        return operator.login_link(self.address, self.full, kek, person)
+        return operator.login_link(self.address, self.full, kek, person, role)
 
     @cached_property
     def console(self) -> Console:

@@ -75,9 +75,9 @@ def recover(
     written = 0
     with open_database(context.full.database) as database:
         migrate(database)
-        Keys(database, LocalWrapper(kek)).check()
-        if file is not None:
+        if file is not None:  # it checks the key before it writes
             written = recovery.restore(database, file, kek)
+        Keys(database, LocalWrapper(kek)).check()
     store(context.folder.secrets, "kek", kek)
     context.show(
         {"recovered": True, "keys": written},

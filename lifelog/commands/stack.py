@@ -17,6 +17,7 @@ from lifelog.commands.context import Context
 from lifelog.display import Display
 from lifelog.runtime import Runtime, recovery_sheet_once, statuses
 from lifelog.servers.home import running_stack
+from lifelog.stack import prepare
 from schemas.errors import ServerFailed
 
 READY_WITHIN_S = 300.0  # the first start fetches the broker and converts the base
@@ -131,7 +132,8 @@ def status(*, context: Context | None = None) -> None:
 
 def run(
     process: Annotated[
-        Literal["decider", "clock", "projector", "inference", "web", "worker"], Parameter()
+        Literal["setup", "decider", "clock", "projector", "inference", "web", "worker"],
+        Parameter(),
     ],
     *,
     context: Context | None = None,
@@ -143,6 +145,9 @@ def run(
         context: Options of every command.
     """
     context = context or Context()
+    if process == "setup":  # creates topics and tables, and ends
+        prepare(context.folder, context.settings)
+        return
     processes.run(process, context.settings)
 
 

@@ -29,6 +29,8 @@ def prepare(
     port: int,
     controller_port: int,
     *,
+    host: str = LOOPBACK,
+    bind: str = LOOPBACK,
     cache: Path | None = None,
     fetched: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> Launch:
@@ -40,6 +42,8 @@ def prepare(
         home: Where its data lie.
         port: Where clients connect, on loopback.
         controller_port: Where the node talks to itself, on loopback.
+        host: The name that clients reach it by.
+        bind: The address that it listens on.
         cache: Where the jars lie; the user's cache folder if not given.
         fetched: Told how many of the missing jars are there, and how many were missing.
 
@@ -54,7 +58,9 @@ def prepare(
     require_free(needs(port, controller_port))
     scratch = _fresh(home.run / "kafka")
     (home.kafka / LOGGING.name).write_bytes(LOGGING.read_bytes())
-    (home.kafka / PROPERTIES).write_text(properties("data", port, controller_port))
+    (home.kafka / PROPERTIES).write_text(
+        properties("data", port, controller_port, host=host, bind=bind)
+    )
     java = _java(jars, home.logs, scratch)
     if not (home.kafka / "data").exists():
         _format(home, java, properties("data.new", port, controller_port))
@@ -76,7 +82,9 @@ def needs(port: int, controller_port: int) -> list[Need]:
     ]
 
 
-def properties(data: str, port: int, controller_port: int) -> str:
+def properties(
+    data: str, port: int, controller_port: int, *, host: str = LOOPBACK, bind: str = LOOPBACK
+) -> str:
     """The broker's configuration; `data` is relative to its working folder.
 
     The voters are named here and not kept in the log, so the controller's port may change.
@@ -85,8 +93,8 @@ def properties(data: str, port: int, controller_port: int) -> str:
         "process.roles": "broker,controller",
         "node.id": 1,
         "controller.quorum.voters": f"1@{LOOPBACK}:{controller_port}",
-        "listeners": f"CLIENTS://{LOOPBACK}:{port},CONTROLLER://{LOOPBACK}:{controller_port}",
-        "advertised.listeners": f"CLIENTS://{LOOPBACK}:{port}",
+        "listeners": f"CLIENTS://{bind}:{port},CONTROLLER://{LOOPBACK}:{controller_port}",
+        "advertised.listeners": f"CLIENTS://{host}:{port}",
         "listener.security.protocol.map": "CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "inter.broker.listener.name": "CLIENTS",
         "controller.listener.names": "CONTROLLER",

@@ -25,14 +25,16 @@ READY_WITHIN_S = 60.0  # 0.2 s; recovery after a crash replays up to 256 MB of i
 GRACE_S = 20.0
 
 
-def prepare(home: Home, port: int) -> Launch:
+def prepare(home: Home, port: int, *, bind: str = LOOPBACK, password: str = "") -> Launch:
     """Make all that the database needs, and say how to start it.
 
     The first call on a home makes the cluster, the role and the database.
 
     Args:
         home: Where its data lie.
-        port: Where clients connect, on loopback.
+        port: Where clients connect.
+        bind: The address that it listens on; `0.0.0.0` for every one, in a container.
+        password: Of the role; one is drawn if none is given.
 
     Raises:
         PortInUse: If the port is taken.
@@ -49,14 +51,15 @@ def prepare(home: Home, port: int) -> Launch:
     if home.postgres.exists():
         _require_version(home.postgres)
     else:
-        _make(home, account)
-    if not _password_file(home).exists():
-        _set_password(home, home.postgres, account, "ALTER")
+        _make(home, account, password)
+    stored = _stored_password(home)
+    if stored is None or (password and stored != password):
+        _set_password(home, home.postgres, account, "ALTER", password)
     # Nothing runs on these data: what the file says is of the past, and in a container the
     # process that now has that number may well be alive.
     (home.postgres / "postmaster.pid").unlink(missing_ok=True)
-    _write(home.postgres / "postgresql.conf", configuration(port, logs), account)
-    _write(home.postgres / "pg_hba.conf", f"host all all {LOOPBACK}/32 scram-sha-256\n", account)
+    _write(home.postgres / "postgresql.conf", configuration(port, logs, bind), account)
+    _write(home.postgres / "pg_hba.conf", f"host all all {_clients(bind)} scram-sha-256\n", account)
     return Launch(
         name=NAME,
         argv=(
@@ -99,13 +102,13 @@ def cluster_name(home: Home) -> str:
     return f"lifelog-{hashlib.sha256(bytes(home.postgres)).hexdigest()[:16]}"
 
 
-def configuration(port: int, logs: Path) -> str:
+def configuration(port: int, logs: Path, bind: str = LOOPBACK) -> str:
     """The server's settings.
 
     Logs name no value: statements, parameters and the details of errors stay out of them.
     """
     settings: dict[str, str | int] = {
-        "listen_addresses": LOOPBACK,
+        "listen_addresses": bind,
         "port": port,
         "unix_socket_directories": "",
         "password_encryption": "scram-sha-256",
@@ -143,7 +146,7 @@ def _account() -> str | None:
     return UNPRIVILEGED if os.geteuid() == 0 else None
 
 
-def _make(home: Home, account: str | None) -> None:
+def _make(home: Home, account: str | None, password: str) -> None:
     """Make the cluster beside its place and move the whole: a start cut short leaves nothing."""
     new = home.root / "postgres.new"
     shutil.rmtree(new, ignore_errors=True)
@@ -158,13 +161,13 @@ def _make(home: Home, account: str | None) -> None:
         log=home.logs / "postgres.out",
         account=account,
     )
-    _set_password(home, new, account, "CREATE")
+    _set_password(home, new, account, "CREATE", password)
     new.rename(home.postgres)
 
 
-def _set_password(home: Home, data: Path, account: str | None, verb: str) -> None:
+def _set_password(home: Home, data: Path, account: str | None, verb: str, wanted: str) -> None:
     """Give the role a new password, in single-user mode: no superuser ever listens."""
-    password = secrets.token_urlsafe(24)
+    password = wanted or secrets.token_urlsafe(24)
     lines = [f"{verb} ROLE {ROLE} LOGIN CREATEDB PASSWORD '{password}'"]
     if verb == "CREATE":
         lines.append(f"CREATE DATABASE {ROLE} OWNER {ROLE}")
@@ -182,6 +185,16 @@ def _set_password(home: Home, data: Path, account: str | None, verb: str) -> Non
 
 def _password_file(home: Home) -> Path:
     return home.secrets / "postgres"
+
+
+def _stored_password(home: Home) -> str | None:
+    file = _password_file(home)
+    return file.read_text() if file.exists() else None
+
+
+def _clients(bind: str) -> str:
+    """Which addresses may connect, as `pg_hba.conf` says it."""
+    return f"{LOOPBACK}/32" if bind == LOOPBACK else "all"
 
 
 def _write(path: Path, text: str, account: str | None) -> None:

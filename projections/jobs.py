@@ -12,6 +12,7 @@ from projections.model import ReadModel
 from projections.tables import Rows, Table, first, select
 from schemas import events, topics
 from schemas.envelope import Recorded
+from schemas.errors import RecordCorrupt
 from schemas.types import ENDED, JobState, Priority, Scalar
 from streams.queue.order import sort_key
 from streams.queue.transitions import next_state
@@ -80,11 +81,21 @@ def project(rows: Rows, recorded: Recorded) -> None:
         return
     if not isinstance(event, events.Event) or not hasattr(event, "job_id"):
         return
-    row = rows.change(JOBS, event.job_id, changed_at=at, **_changes(event))
+    row = rows.find(JOBS, event.job_id)
+    if row is None:
+        raise RecordCorrupt(f"Job {event.job_id} was never submitted.")
     state = next_state(row.state, type(event)) or row.state
-    ended_at = at if state in ENDED and row.ended_at is None else row.ended_at
-    started_at = row.started_at or (at if isinstance(event, events.JobStarted) else None)
-    rows.change(JOBS, row.job_id, state=state, ended_at=ended_at, started_at=started_at)
+    rows.put(
+        JOBS,
+        msgspec.structs.replace(
+            row,
+            state=state,
+            changed_at=at,
+            ended_at=at if state in ENDED and row.ended_at is None else row.ended_at,
+            started_at=row.started_at or (at if isinstance(event, events.JobStarted) else None),
+            **_changes(event),
+        ),
+    )
 
 
 MODEL = ReadModel(topics.JOB_EVENTS, (JOBS,), project)

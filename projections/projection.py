@@ -1,7 +1,8 @@
 """One schema of tables on its way along the log: rows and positions move in one transaction."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Self
 
 import sqlalchemy as sa
@@ -132,20 +133,31 @@ class Projection:
             error = parking.fault(recorded, self.parked)
             if error is not None:
                 raise error
-        with self.database.begin() as connection:
+        with self._batch() as connection:
             write(connection, self.schema, records)
             moved = self._move(connection, records)
         self.places |= moved
 
     def park(self, recorded: Recorded, error: LifelogError) -> None:
         """Move past a record that cannot be folded, and note it."""
-        with self.database.begin() as connection:
+        with self._batch() as connection:
             parking.insert(connection, schema_of(recorded.topic, self.schema), recorded, error)
             moved = self._move(connection, [recorded])
         self.places |= moved
         subject = parking.subject_of(recorded)
         if subject is not None:
             self.parked.add(subject)
+
+    @contextmanager
+    def _batch(self) -> Iterator[Connection]:
+        """A transaction that does not wait for the disk.
+
+        A crash of Postgres may undo the last ones whole, rows with positions: what they were made
+        of stands on the log and is folded again.
+        """
+        with self.database.begin() as connection:
+            connection.execute(sa.text("SET LOCAL synchronous_commit = off"))
+            yield connection
 
     def _move(self, connection: Connection, records: Sequence[Recorded]) -> dict[Place, int]:
         return positions.move(

@@ -10,7 +10,6 @@ import datetime
 import logging
 import signal
 import time
-from collections.abc import Sequence
 from uuid import uuid4
 
 from projections import answers, live, readiness
@@ -19,7 +18,6 @@ from projections.fold import CODE_VERSION, FOLDED
 from projections.positions import Source
 from projections.projection import Projection
 from projections.rebuild import rebuild
-from schemas.envelope import Recorded
 from schemas.errors import SupersededOwner, Unavailable
 from schemas.settings import Settings
 from streams.log import Log
@@ -68,8 +66,9 @@ async def run(database: Database, log: Log, *, stop: asyncio.Event) -> None:
         try:
             if projection is None:
                 projection = await _claimed(database, log, owner)
-            await _Follower(projection, log, stop).follow()
-            projection = None  # switched: another schema is active now
+            await Follower(projection, log, stop).follow()
+            if not await asyncio.to_thread(projection.active):
+                projection = None  # a rebuild was switched to
         except Unavailable as error:
             await pause.after(error)
 
@@ -109,14 +108,13 @@ class Pause:
         self._next_s = min(2 * self._next_s, PAUSES_S[1])
 
 
-class _Follower:
+class Follower:
     """Moves a projection along the log, and says how it goes."""
 
     def __init__(self, projection: Projection, log: Log, stop: asyncio.Event) -> None:
         self._projection = projection
         self._log = log
         self._stop = stop
-        self._pause = Pause(stop)
         self._lag = 0
         self._due: dict[str, float] = {"note": 0.0, "measure": 0.0, "prune": 0.0}
         self._log_error: str | None = None
@@ -124,9 +122,12 @@ class _Follower:
     async def follow(self) -> None:
         """Fold what comes, until told to stop or until readers see another schema.
 
+        It begins where the tables stand, which after a crash of Postgres may be before what was
+        folded last.
+
         Raises:
             SupersededOwner: If another process moves these tables now.
-            Unavailable: If a server does not answer at the start.
+            Unavailable: If a server does not answer; call it again.
         """
         projection = self._projection
         try:
@@ -136,28 +137,14 @@ class _Follower:
                 async for records in batches:
                     if self._stop.is_set():
                         return
-                    await self._settle(records)
+                    rest = projection.missing(records)
+                    if rest:
+                        await projection.settle(rest, self._log)
                     await self._tend(idle=not records)
         except SupersededOwner:
             if await asyncio.to_thread(projection.active):
-                raise
-
-    async def _settle(self, records: Sequence[Recorded]) -> None:
-        """Fold a batch, however long a server is away."""
-        known = True
-        while not self._stop.is_set():
-            try:
-                if not known:
-                    await asyncio.to_thread(self._projection.resume)
-                    known = True
-                rest = self._projection.missing(records)
-                if rest:
-                    await self._projection.settle(rest, self._log)
-            except Unavailable as error:
-                known = False
-                await self._pause.after(error)
-            else:
-                return
+                # Raises again, unless it is Postgres that lost its last batches in a crash.
+                await asyncio.to_thread(projection.resume)
 
     async def _tend(self, *, idle: bool) -> None:
         """Measure, note and prune when it is time; none of it may hold up the fold."""

@@ -19,7 +19,7 @@ from projections.positions import Source
 from projections.projection import Projection
 from streams.log import Log
 
-BATCH = 1_000  # records of one transaction
+BATCH = 5_000  # records of one transaction: a job's events meet in one row
 
 
 async def rebuild(database: Database, log: Log) -> str:

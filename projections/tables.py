@@ -8,6 +8,7 @@ against 19,000 by unnest of one array per column.
 # ruff: noqa: S608 - names in statements are ours; values are parameters
 
 import datetime
+import operator
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -67,6 +68,7 @@ class Table(Generic[Row]):
         self.append_only = append_only
         self.columns = _columns(row)
         self._decoder = msgspec.json.Decoder(row)
+        self._key = operator.attrgetter(*key)
 
     def in_schema(self, live: str) -> str:
         """The table's full name, given the live schema's."""
@@ -74,7 +76,8 @@ class Table(Generic[Row]):
 
     def key_of(self, row: Row) -> Key:
         """A row's primary key."""
-        return tuple(getattr(row, name) for name in self.key)
+        found = self._key(row)
+        return (found,) if len(self.key) == 1 else found
 
     def touched(self, recorded: Recorded) -> Key | None:
         """The key of the row that a record is about; None if it is about no row of this table."""

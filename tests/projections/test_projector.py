@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
+import sqlalchemy as sa
 
 from projections import jobs, live, parking, positions, projector, readiness
 from projections.database import Database, open_database
@@ -179,3 +180,22 @@ async def test_a_database_that_is_not_there_at_the_start_is_waited_for(mortal, l
             assert not task.done()
             await asyncio.to_thread(mortal.start)
             await until(database, there_are(1))
+
+
+async def test_batches_that_postgres_forgot_in_a_crash_are_folded_again(database, log):
+    async with projecting(database, log) as task:
+        await append_jobs(log, 0, 20)
+        await until(database, there_are(20))
+        with database.begin() as connection:  # as a crash would: rows and positions together
+            connection.execute(sa.text("DELETE FROM live_v1.jobs WHERE submitted_offset >= 5"))
+            connection.execute(sa.text("DELETE FROM live_v1.job_events"))
+            connection.execute(sa.text("DELETE FROM live_v1.answers"))
+            connection.execute(
+                sa.text(
+                    "UPDATE projections.positions SET next_offset = 5"
+                    " WHERE topic = 'jobs.events' AND partition = 0"
+                )
+            )
+        await append_jobs(log, 20, 1)
+        await until(database, there_are(21))
+        assert not task.done()

@@ -13,10 +13,11 @@ from schemas.errors import InvalidSetting
 from schemas.settings import Settings
 from streams.log import Log
 from vault.sealing import Vault
-from vault.secrets import from_setting
+from vault.secrets import access_secret, from_setting
 from web.app import API, build
 from web.inference import Inference
 from web.live.hub import Hub
+from web.pages import routes
 from web.remembered import Remembered
 from web.services import Services, now, tailing
 from web.sessions import Sessions
@@ -54,13 +55,15 @@ def main(settings: Settings) -> None:
 
 def app(settings: Settings) -> ASGIApp:
     """The app that these settings describe."""
-    return build(lambda: opened(settings), operations=API)
+    operations = (*routes.OPERATIONS, *API)
+    return build(lambda: opened(settings), operations=operations, others=[routes.STATIC])
 
 
 @contextlib.asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Services]:
     """What the process holds open; nothing is connected before it is used."""
     key = from_setting("issuer_key", settings.issuer_key)
+    kek = from_setting("key_encryption_key", settings.key_encryption_key)
     async with contextlib.AsyncExitStack() as stack:
         database = stack.enter_context(open_database(settings.database))
         log = await stack.enter_async_context(
@@ -80,9 +83,9 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
             settings=settings,
             log=log,
             database=database,
-            vault=Vault(database, from_setting("key_encryption_key", settings.key_encryption_key)),
+            vault=Vault(database, kek),
             hub=hub,
-            sessions=Sessions(database, key, now),
+            sessions=Sessions(database, access_secret(kek), now),
             inference=inference,
             remembered=Remembered(),
             clock=now,

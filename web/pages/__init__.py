@@ -1,0 +1,1 @@
+"""Pages for people: rendered here from the tables, kept live by one stream each."""

@@ -13,7 +13,7 @@ from urllib.request import urlopen
 import msgspec
 
 from lifelog import operator
-from lifelog.processes import PROCESSES, Process
+from lifelog.processes import PROCESSES
 from lifelog.servers import kafka, postgres
 from lifelog.servers.home import Home
 from lifelog.servers.launch import Launch
@@ -28,6 +28,7 @@ from vault.secrets import load_or_create
 STEADY_AFTER_S = 1.0  # a process without an address counts as ready when it has run that long
 ANSWERS_WITHIN_S = 1.0
 SETUP = "topics and tables"
+READY_WITHIN_S = 600.0  # inference converts the base at the first start: 20 s on a quiet machine
 
 
 class Secrets(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,7 +96,6 @@ def parts(
         PortInUse: If a port is taken; nothing has started then.
     """
     require_free(needs(settings))
-    secrets = secrets_of(home, settings)
     found: list[Service | Step] = []
     if not settings.kafka:
         ports = (settings.kafka_port, settings.kafka_controller_port)
@@ -120,20 +120,29 @@ def parts(
     found.append(
         Step(name="topics and tables", act=partial(prepare, home, settings), after=servers)
     )
-    for name, process in PROCESSES.items():
-        launch = partial(_launch, name, process, home, settings, secrets, environ)
+    for name in PROCESSES:
+        launch = partial(_launch, name, home, settings, environ)
         found.append(Service(name=name, prepare=launch, after=(SETUP, *servers), within_s=120))
     return found
 
 
-def process_settings(name: str, process: Process, settings: Settings, secrets: Secrets) -> Settings:
-    """What one process is told: the secrets it does not need stay out of its environment."""
+def process_settings(name: str, home: Home, settings: Settings) -> Settings:
+    """What one process is told: every address, and only the secrets that it needs.
+
+    A secret that the environment holds is taken; else it is the one in the home folder.
+
+    Args:
+        name: Of `PROCESSES`.
+        home: Where its data lie.
+        settings: As read from the environment.
+    """
+    process, full, secrets = PROCESSES[name], resolved(home, settings), secrets_of(home, settings)
     issuer = process.issuer.format(worker=settings.worker) if process.issuer else None
     key = authority.issuer_key(secrets.command_secret, issuer) if issuer else b""
     return msgspec.structs.replace(
-        settings,
-        database=settings.database if process.database else "",
-        issuer_key=_text(key),
+        full,
+        database=full.database if process.database else "",
+        issuer_key=settings.issuer_key or _text(key),
         command_secret=_text(secrets.command_secret if process.command_secret else b""),
         key_encryption_key=_text(secrets.key_encryption_key if process.key_encryption_key else b""),
         inference_token=_text(secrets.inference_token if process.inference_token else b""),
@@ -154,23 +163,15 @@ def prepare(home: Home, settings: Settings) -> None:
         operator.admit(database, home, secrets_of(home, settings).key_encryption_key)
 
 
-def _launch(
-    name: str,
-    process: Process,
-    home: Home,
-    settings: Settings,
-    secrets: Secrets,
-    environ: Mapping[str, str],
-) -> Launch:
-    full = resolved(home, settings)
-    own = write(process_settings(name, process, full, secrets))
+def _launch(name: str, home: Home, settings: Settings, environ: Mapping[str, str]) -> Launch:
+    own = write(process_settings(name, home, settings))
     return Launch(
         name=name,
         argv=(sys.executable, "-m", "lifelog", "run", name),
         env={**environ, **own, "PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1"},
         cwd=home.root,
         log=home.logs / f"{name}.log",
-        ready=_readiness(name, full),
+        ready=_readiness(name, resolved(home, settings)),
     )
 
 

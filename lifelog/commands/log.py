@@ -7,7 +7,7 @@ from cyclopts import App
 
 from lifelog.commands.context import Context
 from projections import rebuild as rebuilding
-from projections.database import open_database
+from projections.database import Database, open_database
 from schemas import catalogue
 from schemas.codec import TYPES
 from schemas.errors import NotFound
@@ -64,6 +64,6 @@ def rebuild(*, context: Context | None = None) -> None:
     context.show({"rebuilt": True}, "The tables are made anew.")
 
 
-async def _rebuild(database: rebuilding.Database, kafka: str, prefix: str) -> None:
+async def _rebuild(database: Database, kafka: str, prefix: str) -> None:
     async with Log.open(kafka, prefix=prefix, source="/lifelog/rebuild") as log:
         await rebuilding.rebuild(database, log)

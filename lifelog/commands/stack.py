@@ -17,7 +17,7 @@ from lifelog.commands.context import Context
 from lifelog.display import Display
 from lifelog.runtime import Runtime, recovery_sheet_once, statuses
 from lifelog.servers.home import running_stack
-from lifelog.stack import prepare
+from lifelog.stack import prepare, process_settings
 from schemas.errors import ServerFailed
 
 READY_WITHIN_S = 300.0  # the first start fetches the broker and converts the base
@@ -148,7 +148,7 @@ def run(
     if process == "setup":  # creates topics and tables, and ends
         prepare(context.folder, context.settings)
         return
-    processes.run(process, context.settings)
+    processes.run(process, process_settings(process, context.folder, context.settings))
 
 
 def examine(*, context: Context | None = None) -> None:

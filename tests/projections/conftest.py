@@ -38,6 +38,7 @@ class Mortal:
     def kill(self) -> None:
         """End every process of the server at once: nothing is flushed."""
         self.running.kill()
+        self.running.stop(10)
 
     @property
     def address(self) -> str:

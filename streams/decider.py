@@ -25,7 +25,7 @@ from schemas.settings import Settings
 from streams.app import decider_app
 from streams.decisions import Decider
 from streams.library.decide import library_decider
-from streams.log import Log, recorded
+from streams.log import Log, recorded, unavailable
 from streams.owner import AT_ONCE, Owner
 from streams.queue.decider import queue_decider
 from streams.queue.policy import Policy
@@ -186,7 +186,11 @@ async def _serve(settings: Settings, shells: Sequence[Shell], stop: asyncio.Even
     for shell in shells:
         shell.app = app
     reader = AIOKafkaConsumer(bootstrap_servers=settings.kafka, enable_auto_commit=False)
-    await reader.start()
+    try:
+        await reader.start()
+    except KafkaError as error:
+        await reader.stop()
+        raise unavailable(settings.kafka, error) from error
     await app.start()
     logger.info("deciding")
     serving = [asyncio.create_task(shell.serve(reader)) for shell in shells]

@@ -60,7 +60,6 @@ class Answering:
             InferenceUnavailable: If too many questions wait.
         """
         prompt, weights = await asyncio.to_thread(self._prepared, request)
-        # Small enough for every JSON reader to keep its digits.
         seed = secrets.randbelow(2**31) if request.seed is None else request.seed
         order, pieces = self._order(request, prompt, weights, seed)
         self._engine.submit(order)

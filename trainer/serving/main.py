@@ -1,14 +1,17 @@
 """`lifelog run inference`: the process around the endpoint."""
 
+import contextlib
 import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import torch
 import uvicorn
+from starlette.applications import Starlette
 
 from projections.database import open_database
 from schemas.errors import InferenceUnavailable, InvalidSetting
@@ -43,47 +46,70 @@ def main(given: Settings) -> None:
     torch.set_num_threads(given.threads or os.cpu_count() or 1)
     home = Path(given.home)
     base = bases.load(Path(bases.install(home / "bases").folder))
-    serve(given, base, Sentences.load(), _say)
+    _serve(given, base, Sentences.load())
 
 
-def serve(given: Settings, base: Base, encoder: Sentences, say: Callable[[str], None]) -> None:
-    """Serve a base that is in memory already.
+class Opened(msgspec.Struct, frozen=True):
+    """The endpoint, ready to be served."""
 
-    Raises:
-        InferenceUnavailable: If the engine ended by an error: start anew.
+    app: Starlette
+    engine: Engine
+    memories: Memories
+
+
+@contextlib.contextmanager
+def opened(
+    given: Settings,
+    base: Base,
+    encoder: Sentences,
+    *,
+    died: Callable[[], None],
+    say: Callable[[str], None],
+) -> Iterator[Opened]:
+    """The endpoint over a base that is in memory, with everything it holds open.
+
+    Args:
+        given: Where database and artifacts are.
+        base: The endpoint's alone from now on.
+        encoder: For memories and `/v1/embeddings`.
+        died: Called if the engine ends by an error.
+        say: Shows a line for whoever watches the process.
     """
+    with open_database(given.database) as database:
+        vault = Vault(database, key_encryption_key(given))
+        engine = Engine(base, died)
+        memories = Memories(database, vault, encoder)
+        answering = Answering(engine, memories, Artifacts(Path(given.home) / "artifacts", vault))
+        app = App(engine, answering, encoder, inference_token(given), lambda e: say(_line(e)))
+        try:
+            yield Opened(app.starlette(), engine, memories)
+        finally:
+            engine.close()
+            memories.close()
+
+
+def _serve(given: Settings, base: Base, encoder: Sentences) -> None:
     servers: list[uvicorn.Server] = []
 
     def died() -> None:
         for server in servers:
             server.should_exit = True
 
-    engine = Engine(base, died)
-    with open_database(given.database) as database:
-        vault = Vault(database, key_encryption_key(given))
-        memories = Memories(database, vault, encoder)
-        answering = Answering(engine, memories, Artifacts(Path(given.home) / "artifacts", vault))
-        app = App(engine, answering, encoder, inference_token(given), lambda e: say(_line(e)))
-        servers.append(
-            uvicorn.Server(
-                uvicorn.Config(
-                    app.starlette(),
-                    host=given.inference_host,
-                    port=given.inference_port,
-                    log_config=None,
-                    access_log=False,
-                    timeout_graceful_shutdown=GRACE_S,
-                    lifespan="off",
-                )
-            )
+    with opened(given, base, encoder, died=died, say=_say) as endpoint:
+        config = uvicorn.Config(
+            endpoint.app,
+            host=given.inference_host,
+            port=given.inference_port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=GRACE_S,
+            lifespan="off",
         )
-        say(f"inference listens on {given.inference_host}:{given.inference_port}")
+        servers.append(uvicorn.Server(config))
+        _say(f"inference listens on {given.inference_host}:{given.inference_port}")
         servers[0].run()
-        failed = not engine.is_alive
-        engine.close()
-        memories.close()
-    if failed:
-        raise InferenceUnavailable("The inference engine ended by an error.")
+        if not endpoint.engine.is_alive:
+            raise InferenceUnavailable("The inference engine ended by an error.")
 
 
 def _required(given: Settings) -> None:

@@ -14,7 +14,7 @@ MAX_TOKENS = 1_024
 STOPS_MAX = 4
 
 Tokens = Annotated[int, Meta(ge=1, le=MAX_TOKENS)]
-Seed = Annotated[int, Meta(ge=-(2**63), lt=2**63)]
+Seed = Annotated[int, Meta(ge=0, le=2**53 - 1)]  # every JSON reader keeps its digits
 
 
 class Part(msgspec.Struct, frozen=True, tag_field="type", tag="text"):

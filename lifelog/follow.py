@@ -51,7 +51,7 @@ def follow(
         try:
             if (over := _over(client.ask("GET", f"/api/jobs/{job}"), job)) is not None:
                 return over
-            for frame in client.events(last_id=last_id, job=job):
+            for frame in client.events(last_id=last_id, jobId=job):
                 last_id = frame.id or last_id
                 if (over := _seen(now, frame.event, frame.data, say)) is not None:
                     return over

@@ -1,6 +1,7 @@
 """What `lifelog run PROCESS` runs, and which secrets each process is given."""
 
 import importlib
+import logging
 from collections.abc import Callable
 
 import msgspec
@@ -8,6 +9,8 @@ import msgspec
 from schemas.settings import Settings
 
 Main = Callable[[Settings], None]
+LINE = "%(asctime)s %(levelname)s %(name)s %(message)s"
+CHATTY = ("faust", "aiokafka", "httpx", "mode")  # they tell of every request and rebalance
 
 
 class Process(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,5 +53,8 @@ PROCESSES: dict[str, Process] = {
 def run(name: str, settings: Settings) -> None:
     """Run one process until it is told to stop."""
     module, _, function = PROCESSES[name].main.partition(":")
+    logging.basicConfig(level=logging.INFO, format=LINE)
+    for chatty in CHATTY:
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     main: Main = getattr(importlib.import_module(module), function)
     main(settings)

@@ -34,7 +34,7 @@ def tail(*, job: str | None = None, context: Context | None = None) -> None:
     """
     context = context or Context()
     with context.client() as client:
-        params = {"job": job} if job else {}
+        params = {"jobId": job} if job else {}
         for frame in client.events(**params):
             told = msgspec.json.decode(frame.data) if frame.data else {}
             context.show({"event": frame.event, **told}, f"[bold]{frame.event}[/] {frame.data}")

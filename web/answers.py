@@ -25,6 +25,7 @@ from web.writes import person_partition
 
 TURNS_BEFORE = 6  # of a conversation that stand in the prompt
 CURRENT = "current"
+NAMELESS = "somebody whose name was erased"
 ID_LENGTH = 100  # characters
 
 
@@ -90,9 +91,9 @@ async def asked_of(
     opened = await anyio.to_thread.run_sync(held.vault.open_many, person_id, names)
     return Asked(
         person=person_id,
+        name=(opened[0] if opened else None) or NAMELESS,
         version=None if version is None else digests(version),
         memories=memories,
-        name=opened[0] if opened else None,
     )
 
 
@@ -156,6 +157,23 @@ async def written(held: Services, question: Question) -> AsyncIterator[Piece | T
         raise InferenceUnavailable("The answer broke off before its end: ask again.")
     turn_id = await keep(held, question, text, receipt)
     yield Turn(turn_id=turn_id, answer=text, receipt=receipt)
+
+
+async def begun(held: Services, question: Question) -> AsyncIterator[Piece | Turn]:
+    """As `written`, but it returns once the answer has begun: until then an error has its status.
+
+    Raises:
+        LifelogError: As `written`.
+    """
+    parts = written(held, question)
+    first = await anext(parts)
+
+    async def all_parts() -> AsyncIterator[Piece | Turn]:
+        yield first
+        async for part in parts:
+            yield part
+
+    return all_parts()
 
 
 async def keep(held: Services, question: Question, answer: str, receipt: Receipt) -> str:

@@ -15,6 +15,8 @@ from web.api import chat, entries, health, jobs, models, openai, people, queue, 
 from web.errors import HANDLERS
 from web.headers import SecurityHeaders
 from web.live import stream
+from web.pages.routes import OPERATIONS as PAGES
+from web.pages.routes import STATIC
 from web.routing import Operation, routes
 from web.services import Services
 
@@ -33,6 +35,7 @@ API: tuple[Operation, ...] = (
     *openai.OPERATIONS,
     *health.OPERATIONS,
 )
+ALL: tuple[Operation, ...] = (*API, *PAGES)
 
 
 def described(operations: Sequence[Operation]) -> tuple[Operation, ...]:
@@ -51,8 +54,8 @@ def described(operations: Sequence[Operation]) -> tuple[Operation, ...]:
 def build(
     opening: Opening,
     *,
-    operations: Sequence[Operation] = API,
-    others: Sequence[BaseRoute] = (),
+    operations: Sequence[Operation] = ALL,
+    others: Sequence[BaseRoute] = (STATIC,),
 ) -> Starlette:
     """The app.
 

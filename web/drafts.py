@@ -52,7 +52,7 @@ def targets(drafts: tuple[Draft, ...], identity: str) -> tuple[Target, ...]:
         TooLarge: If a text is over its limit.
     """
     for index, draft in enumerate(drafts):
-        _check(draft, f"entries.{index}." if len(drafts) > 1 else "")
+        _check(draft, f"entries[{index}]." if len(drafts) > 1 else "")
     return tuple(
         Target(
             draft=draft,

@@ -32,13 +32,13 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     manifest: str
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """Whose model is asked, and what stands in its prompt."""
 
     person: str
+    name: str  # as the model is to call itself
     version: Version | None
     memories: bool
-    name: str | None = None
 
 
 class Piece(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,11 +117,7 @@ class Inference:
 
 
 def _body(request: dict[str, Any], asked: Asked) -> dict[str, Any]:
-    return request | {"lifelog": msgspec.to_builtins(asked) | {"version": _digests(asked.version)}}
-
-
-def _digests(version: Version | None) -> dict[str, str] | None:
-    return None if version is None else msgspec.structs.asdict(version)
+    return request | {"lifelog": msgspec.to_builtins(asked)}
 
 
 def _piece(chunk: dict[str, Any]) -> Piece:

@@ -14,10 +14,9 @@ from schemas.settings import Settings
 from streams.log import Log
 from vault.sealing import Vault
 from vault.secrets import access_secret, from_setting
-from web.app import API, build
+from web.app import build
 from web.inference import Inference
 from web.live.hub import Hub
-from web.pages import routes
 from web.remembered import Remembered
 from web.services import Services, now, tailing
 from web.sessions import Sessions
@@ -55,8 +54,7 @@ def main(settings: Settings) -> None:
 
 def app(settings: Settings) -> ASGIApp:
     """The app that these settings describe."""
-    operations = (*routes.OPERATIONS, *API)
-    return build(lambda: opened(settings), operations=operations, others=[routes.STATIC])
+    return build(lambda: opened(settings))
 
 
 @contextlib.asynccontextmanager

@@ -28,3 +28,7 @@ class Remembered:
     def forget(self, name: str) -> None:
         """Take back a name that came to nothing."""
         self._known.pop(name, None)
+
+    def clear(self) -> None:
+        """Forget all, as a restart does."""
+        self._known.clear()

@@ -11,9 +11,7 @@ from tests.web.stack import Person, Stack, running
 
 
 @pytest.fixture(scope="session")
-def stack(
-    kafka: str, postgres: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Stack]:
+def stack(kafka: str, postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     name = f"web{uuid.uuid4().hex[:12]}"
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[call-overload]

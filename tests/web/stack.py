@@ -17,6 +17,7 @@ import httpx
 import msgspec
 import uvicorn
 
+from lifelog.servers.ports import free_ports
 from projections.database import migrate, open_database
 from schemas import authority
 from schemas.settings import Settings, write
@@ -39,10 +40,14 @@ class Web:
         self.services: Services | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         config = uvicorn.Config(
-            build(self._opened), port=settings.web_port, log_config=None, timeout_graceful_shutdown=3
+            build(self._opened),
+            port=settings.web_port,
+            log_config=None,
+            timeout_graceful_shutdown=3,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
+        self._clients: list[httpx.Client] = []
 
     @contextlib.asynccontextmanager
     async def _opened(self) -> AsyncIterator[Services]:
@@ -56,6 +61,8 @@ class Web:
         return self
 
     def stop(self) -> None:
+        for client in self._clients:
+            client.close()
         self._server.should_exit = True
         self._thread.join(15)
         assert not self._thread.is_alive()
@@ -77,7 +84,9 @@ class Web:
 
     def client(self, token: str | None = None) -> httpx.Client:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        return httpx.Client(base_url=self.address, headers=headers, timeout=30)
+        client = httpx.Client(base_url=self.address, headers=headers, timeout=30)
+        self._clients.append(client)
+        return client
 
 
 class Person:
@@ -130,7 +139,6 @@ class Stack:
         return asyncio.run(appended())
 
     def close(self) -> None:
-        self.admin.close()
         self.web.stop()
 
 
@@ -183,7 +191,7 @@ def running(kafka: str, database: str, port: int, folder: Path, **more: Any) -> 
             prefix=f"web{secrets.token_hex(4)}.",
             home=str(folder),
             web_port=port,
-            inference="http://127.0.0.1:9",  # nobody is there
+            inference_port=free_ports(1)[0],  # nobody is there before a test starts it
             command_secret=text(secret),
             issuer_key=text(authority.issuer_key(secret, "web")),
             key_encryption_key=text(secrets.token_bytes(32)),

@@ -107,7 +107,8 @@ async def interact(request: WebRequest) -> Response:
         request={"model": "lifelog", "messages": [*earlier, _asked(body.query)]},
     )
     if body.stream:
-        return EventSourceResponse(_streamed(held, question))
+        parts = await answers.begun(held, question)
+        return EventSourceResponse(_streamed(held, question, parts))
     turn = await answers.answered(held, question)
     return answer(request, await _answer(held, question, turn))
 
@@ -147,10 +148,12 @@ async def turns(request: WebRequest) -> Response:
     return answer(request, told)
 
 
-async def _streamed(held: Services, question: Question) -> AsyncIterator[bytes]:
+async def _streamed(
+    held: Services, question: Question, parts: AsyncIterator[Piece | Turn]
+) -> AsyncIterator[bytes]:
     """`token` events, then `done`, or `failed` with the problem."""
     try:
-        async for part in answers.written(held, question):
+        async for part in parts:
             if isinstance(part, Turn):
                 told = await _answer(held, question, part)
                 yield encoded("done", msgspec.to_builtins(told))

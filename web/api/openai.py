@@ -16,7 +16,7 @@ from web import answers
 from web.answers import Question, Turn
 from web.api.shapes import ReceiptView
 from web.errors import status_of
-from web.inference import Asked
+from web.inference import Asked, Piece
 from web.routing import (
     JSON,
     Operation,
@@ -31,17 +31,32 @@ from web.services import Services
 BODY_LIMIT = 512 * 1024  # bytes
 MESSAGES = 200
 BASE = "base"
+NOBODY = "a helpful assistant"  # who the base is, asked for no person
+LONGEST = 1_024  # tokens of an answer
 OWNER = "lifelog"
 
 _Text = Annotated[str, Meta(max_length=100_000)]
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="text"):
+    """A piece of a message's text."""
+
+    text: _Text
 
 
 class ChatMessage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One message; only text is understood."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: _Text
+    content: _Text | tuple[Part, ...]
     name: str | UnsetType = UNSET  # has no effect
+
+    @property
+    def text(self) -> str:
+        """The whole content."""
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(part.text for part in self.content)
 
 
 class StreamOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,8 +80,8 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     messages: Annotated[tuple[ChatMessage, ...], Meta(min_length=1, max_length=MESSAGES)]
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
-    max_tokens: Annotated[int, Meta(ge=1, le=4_096)] | None = None
-    max_completion_tokens: Annotated[int, Meta(ge=1, le=4_096)] | None = None
+    max_tokens: Annotated[int, Meta(ge=1, le=LONGEST)] | None = None
+    max_completion_tokens: Annotated[int, Meta(ge=1, le=LONGEST)] | None = None
     seed: Annotated[int, Meta(ge=0, lt=2**31)] | None = None
     stop: str | tuple[str, ...] | None = None
     stream: bool | None = False
@@ -156,8 +171,9 @@ async def completions(request: WebRequest) -> Response:
     body, held = await read(request, ChatRequest), services(request)
     question = await _question(request, body)
     if body.stream:
+        parts = await answers.begun(held, question)
         return StreamingResponse(
-            _streamed(held, body.model, question),
+            _streamed(held, body.model, question, parts),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
@@ -219,7 +235,8 @@ async def _question(request: WebRequest, body: ChatRequest) -> Question:
             raise Invalid(
                 "lifelog.memories: base has nobody's; ask PERSON/base.", field="lifelog.memories"
             )
-        person_id, asked = who.person_id, Asked(person=who.person_id, version=None, memories=False)
+        person_id = who.person_id
+        asked = Asked(person=person_id, name=NOBODY, version=None, memories=False)
     else:
         person_id, version = await held.query(
             lambda found: answers.chosen(found, who, None, body.model)
@@ -229,18 +246,20 @@ async def _question(request: WebRequest, body: ChatRequest) -> Question:
     return Question(
         person_id=person_id,
         asked_by=who.person_id,
-        text=body.messages[-1].content,
+        text=body.messages[-1].text,
         conversation_id=answers.conversation(body.lifelog.conversation_id),
         asked=asked,
         request=_passed_on(body),
     )
 
 
-async def _streamed(held: Services, model: str, question: Question) -> AsyncIterator[bytes]:
+async def _streamed(
+    held: Services, model: str, question: Question, parts: AsyncIterator[Piece | Turn]
+) -> AsyncIterator[bytes]:
     """OpenAI's chunks as the inference process writes them; ours with the receipt goes last."""
     last: dict[str, Any] = {}
     try:
-        async for part in answers.written(held, question):
+        async for part in parts:
             if isinstance(part, Turn):
                 extra = msgspec.to_builtins(await _extra(held, question, part))
                 yield _data(last | {"lifelog": extra})

@@ -179,16 +179,6 @@ def _view(one: Credential) -> Token:
     )
 
 
-LOGIN_LINK = Operation(
-    method="GET",
-    path="/login",
-    endpoint=log_in_by_link,
-    access="public",
-    summary="Log in by a link that works once",
-    query=LoginQuery,
-    answers={303: None},
-    page=True,
-)
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
         method="POST",

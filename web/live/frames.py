@@ -49,6 +49,7 @@ SHOWN: Mapping[type[msgspec.Struct], tuple[str, ...]] = {
     events.EntryWritten: ("person_id", "entry_id", "revision", "kind", "words"),
     events.TurnRecorded: ("person_id", "conversation_id", "turn_id"),
 }
+HIDDEN = frozenset({events.TimeAdvanced})  # the clock's, about nothing that a page shows
 # The state in which an event leaves its job; where it depends on more, none is said.
 STATE_AFTER: Mapping[type[msgspec.Struct], JobState] = {
     events.JobSubmitted: "queued",

@@ -59,7 +59,7 @@ async def _checked(
     request: WebRequest, hub: Hub, interest: Interest, start: Vector | None
 ) -> AsyncIterator[bytes]:
     """The stream, as long as whoever opened it is let in."""
-    yield f"retry: {RETRY_MS}\n\n".encode()
+    yield f"retry: {RETRY_MS}\n".encode()  # a field of the first message
     frames = hub.follow(interest, start)
     following = asyncio.ensure_future(anext(frames, None))
     checked = time.monotonic()

@@ -103,6 +103,34 @@ def shipped() -> Path:
     return source
 
 
+def adopt(
+    root: Path, work: Path, *, name: str, source_sha256: str, converter: int = 0
+) -> Installed:
+    """Make a base of a Hugging Face folder: move it to `<root>/<digest>/` in one step.
+
+    Args:
+        root: Where the bases are; on the same file system as `work`.
+        work: A folder with `config.json`, tokenizer and safetensors; it is gone afterwards.
+        name: What recipes call the base.
+        source_sha256: Of what the folder was made from.
+        converter: The version of the conversion; 0: none.
+    """
+    files = {path.name: _sha256(path) for path in sorted(work.iterdir())}
+    manifest = msgspec.json.encode(
+        Manifest(name=name, source_sha256=source_sha256, converter=converter, files=files),
+        order="deterministic",
+    )
+    (work / MANIFEST).write_bytes(manifest)
+    for path in work.iterdir():
+        _flush(path)
+    digest = hashlib.sha256(manifest).hexdigest()
+    folder = root / digest
+    shutil.rmtree(folder, ignore_errors=True)  # the same base again, or a damaged one
+    work.rename(folder)
+    _flush(root)
+    return Installed(name=name, digest=digest, folder=str(folder))
+
+
 def verify(folder: Path) -> Manifest:
     """Check every file of a base against its manifest, and the manifest against the folder's name.
 
@@ -181,20 +209,7 @@ def torch_precision(precision: Precision) -> "torch.dtype":
 def _convert(root: Path, source: Path, converter: int) -> Installed:
     work = Path(tempfile.mkdtemp(prefix=".converting-", dir=root))
     _save_dequantized(source, work)
-    files = {path.name: _sha256(path) for path in sorted(work.iterdir())}
-    manifest = msgspec.json.encode(
-        Manifest(name=SMALL_BASE, source_sha256=SHIPPED_SHA256, converter=converter, files=files),
-        order="deterministic",
-    )
-    (work / MANIFEST).write_bytes(manifest)
-    digest = hashlib.sha256(manifest).hexdigest()
-    folder = root / digest
-    for path in work.iterdir():
-        _flush(path)
-    shutil.rmtree(folder, ignore_errors=True)  # a damaged one: its pointer did not hold
-    work.rename(folder)
-    _flush(root)
-    return Installed(name=SMALL_BASE, digest=digest, folder=str(folder))
+    return adopt(root, work, name=SMALL_BASE, source_sha256=SHIPPED_SHA256, converter=converter)
 
 
 def _save_dequantized(source: Path, folder: Path) -> None:

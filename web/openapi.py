@@ -136,11 +136,13 @@ def _query(one: Operation) -> list[dict[str, Any]]:
 
 
 def _headers(one: Operation) -> list[dict[str, Any]]:
-    if one.access == "public":
+    if one.access == "public" or one.method == "DELETE":
+        return []
+    if one.method == "POST" and not one.idempotent:
         return []
     name, text = (
         (KEY, "A repeat with the same key has no second effect; another body is refused.")
-        if one.method == "POST"
+        if one.idempotent
         else (POSITION, "As a write gave it: the answer waits until it shows that write.")
     )
     schema = {"type": "string", "maxLength": 255}

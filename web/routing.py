@@ -45,6 +45,7 @@ class Operation:
     summary: str
     body: type[msgspec.Struct] | tuple[type[msgspec.Struct], ...] | None = None  # one of them
     body_limit: int = BODY_LIMIT  # bytes
+    idempotent: bool = False  # a POST whose repeat with the same key has no second effect
     query: type[msgspec.Struct] | None = None
     answers: Mapping[int, type | None] = field(default_factory=lambda: {200: None})
     media_type: str = JSON  # of the answers

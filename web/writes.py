@@ -41,7 +41,10 @@ def request_id(request: WebRequest) -> str:
 
     Raises:
         Invalid: If the key is no short text of visible characters.
+        TypeError: If the operation does not say that it is idempotent.
     """
+    if not request.state["operation"].idempotent:
+        raise TypeError(f"{request.state['operation'].name} is not declared idempotent")
     key = request.headers.get(KEY)
     if key is None:
         key = str(uuid4())

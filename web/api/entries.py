@@ -234,6 +234,7 @@ OPERATIONS: tuple[Operation, ...] = (
         access="member",
         summary="Write an entry, a revision of one, or up to 500 at once",
         body=(Draft, Drafts),
+        idempotent=True,
         body_limit=BODY_LIMIT,
         answers={201: EntriesWritten},
     ),
@@ -244,6 +245,7 @@ OPERATIONS: tuple[Operation, ...] = (
         access="member",
         summary="Say what an entry may be used for",
         body=ConsentGiven,
+        idempotent=True,
         answers={200: ConsentAccepted, 202: ConsentAccepted},
     ),
 )

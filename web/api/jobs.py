@@ -11,7 +11,7 @@ from projections import attempts, history, jobs, metrics
 from projections.jobs import JobRow
 from projections.metrics import MetricPoint
 from schemas.errors import NotFound
-from schemas.types import Cause, JobState, Priority, Scalar
+from schemas.types import ENDED, Cause, JobState, Priority, Scalar
 from web.callers import Caller
 from web.routing import Body, Operation, WebRequest, Wire, answer, caller, queried, services
 
@@ -119,8 +119,15 @@ class SeriesQuery(Body, frozen=True, kw_only=True):
     max_points: Annotated[int, Meta(ge=2, le=10_000)] = 1_000
 
 
-def job_view(connection: Any, row: JobRow) -> Job:
-    """A job's row with its place in the queue and its progress."""
+def job_view(connection: Any, row: JobRow, *, brief: bool = False) -> Job:
+    """A job's row with its place in the queue and its progress.
+
+    Args:
+        connection: Of a snapshot.
+        row: The job.
+        brief: Leave out how far a job had come that has ended.
+    """
+    far = row.attempt and not (brief and row.state in ENDED)
     return Job(
         job_id=row.job_id,
         person_id=row.person_id,
@@ -139,7 +146,7 @@ def job_view(connection: Any, row: JobRow) -> Job:
         not_before=row.not_before,
         started_at=row.started_at,
         ended_at=row.ended_at,
-        progress=progress_view(connection, row.job_id) if row.attempt else None,
+        progress=progress_view(connection, row.job_id) if far else None,
         effective=row.recipe,
         notes=row.notes,
         version_id=row.version_id,

@@ -120,6 +120,7 @@ OPERATIONS = (
         access="admin",
         summary="Add a person",
         body=NewPerson,
+        idempotent=True,
         answers={201: PersonAccepted, 202: PersonAccepted},
     ),
     Operation(

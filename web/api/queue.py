@@ -190,6 +190,7 @@ OPERATIONS = (
         access="member",
         summary="Cancel a job",
         body=QueueAction,
+        idempotent=True,
         answers={202: ActionTaken},
     ),
 )

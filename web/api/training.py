@@ -6,6 +6,7 @@ import msgspec
 from starlette.responses import Response
 
 from projections import jobs, people, versions, workers
+from projections.jobs import JobRow
 from schemas import commands, ids, recipe
 from schemas.errors import NotFound
 from schemas.events import CommandRepeated, JobSubmitted
@@ -112,12 +113,12 @@ async def status(request: WebRequest) -> Response:
         if one is not None and one.person_id != person_id:
             raise NotFound("There is no such job.")
         rows = jobs.of_person(connection, person_id, limit=JOBS_SHOWN)
-        views = tuple(job_view(connection, row) for row in rows)
-        current = job_view(connection, one) if one else _current(views)
+        views = tuple(job_view(connection, row, brief=True) for row in rows)
+        now = one or _current(rows)
         found = versions.of_person(connection, person_id)
         return TrainingStatus(
             user_id=person_id,
-            current=current,
+            current=None if now is None else job_view(connection, now),
             jobs=views,
             versions=tuple(model_view(row) for row in found),
         )
@@ -150,14 +151,14 @@ async def _accepted(
     return answer(request, accepted, 202, headers)
 
 
-def _current(views: tuple[Job, ...]) -> Job | None:
-    going = [view for view in views if view.state not in ENDED]
-    return min(going, key=_nearest, default=views[0] if views else None)
+def _current(rows: list[JobRow]) -> JobRow | None:
+    going = [row for row in rows if row.state not in ENDED]
+    return min(going, key=_nearest, default=rows[0] if rows else None)
 
 
-def _nearest(view: Job) -> tuple[bool, int]:
+def _nearest(row: JobRow) -> tuple[bool, int, int]:
     """What runs stands before what waits."""
-    return view.state not in {"running", "leased"}, view.position or 0
+    return row.state not in {"running", "leased"}, row.queue_rank, row.submitted_offset
 
 
 def _facts(connection: Any, person_id: str) -> Facts:
@@ -202,6 +203,7 @@ OPERATIONS: tuple[Operation, ...] = (
         access="member",
         summary="Submit a training job",
         body=StartTraining,
+        idempotent=True,
         answers={202: JobAccepted},
     ),
     Operation(

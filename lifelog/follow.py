@@ -49,7 +49,7 @@ def follow(
     last_id = ""
     while True:
         try:
-            if (over := _over(client.ask("GET", f"/api/jobs/{job}"), job)) is not None:
+            if (over := _over(client.ask("GET", f"/api/jobs/{job}")["job"], job)) is not None:
                 return over
             for frame in client.events(last_id=last_id, jobId=job):
                 last_id = frame.id or last_id

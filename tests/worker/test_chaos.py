@@ -1,0 +1,121 @@
+"""What is killed, frozen or cut off costs some steps, never a job."""
+
+import os
+import signal
+
+import psutil
+import pytest
+
+from schemas import events
+from schemas.recipe import Recipe
+from schemas.topics import RUN_TELEMETRY
+from tests.worker.real import ENDLESS, Scene, eventually, newest_step
+
+pytestmark = [pytest.mark.chaos, pytest.mark.training]
+
+LONGER = Recipe(lora_rank=4, first_layer=27, epochs=12, checkpoint_every=2, batch_size=8)
+
+
+async def test_a_killed_child_is_followed_by_one_that_goes_on(scene: Scene):
+    async with scene.history() as history:
+        with scene.worker() as worker:
+            await history.submit(LONGER)
+            noted = await history.until(events.CheckpointNoted)
+            os.kill(worker.child().pid, signal.SIGKILL)
+
+            ended = await history.until(events.AttemptEnded)
+            resumed = await history.until(events.JobStarted, count=2)
+            done = await history.until(events.JobSucceeded)
+            assert worker.running.poll() is None
+
+    assert ("failed", "child-died") == (ended.outcome, ended.code)
+    assert "SIGKILL" in ended.detail
+    assert resumed.resumed_from_step >= noted.step > 0
+    assert 2 == done.attempt
+
+
+async def test_a_killed_worker_takes_its_child_along_and_the_next_goes_on(scene: Scene):
+    async with scene.history() as history:
+        with scene.worker() as worker:
+            await history.submit(LONGER)
+            noted = await history.until(events.CheckpointNoted)
+            child = worker.child()
+            worker.kill()
+            eventually(lambda: not child.is_running(), within_s=2)
+
+        with scene.worker():
+            resumed = await history.until(events.JobStarted, count=2)
+            await history.until(events.JobSucceeded)
+            telemetry = await history.all_of(RUN_TELEMETRY)
+
+    assert resumed.resumed_from_step >= noted.step
+    (ended,) = history.of(events.AttemptEnded)
+    assert "lost" == ended.outcome
+    first, second = sorted({record.fencing_token for record in telemetry})
+    steps = [
+        tick.step for one in telemetry if one.fencing_token == second for tick in one.ticks
+    ]
+    assert list(range(resumed.resumed_from_step + 1, steps[-1] + 1)) == steps
+    assert first < second
+
+
+async def test_the_child_of_a_frozen_worker_stops_when_the_lease_ends(scene: Scene):
+    async with scene.history() as history:
+        with scene.worker() as worker:
+            await history.submit(ENDLESS)
+            granted = await history.until(events.LeaseGranted)
+            await history.until(events.JobStarted)
+            child = worker.child()
+            os.kill(worker.running.pid, signal.SIGSTOP)
+            try:
+                eventually(
+                    lambda: child.status() == psutil.STATUS_ZOMBIE, within_s=granted.ttl_s
+                )
+            finally:
+                os.kill(worker.running.pid, signal.SIGCONT)
+
+
+async def test_a_second_worker_under_the_same_id_takes_over(scene: Scene):
+    async with scene.history() as history:
+        with scene.worker() as first:
+            await history.submit(ENDLESS)
+            await history.until(events.JobStarted)
+            with scene.worker():
+                assert 0 != first.running.wait(30)
+                again = await history.until(events.LeaseGranted, count=2)
+
+    assert 2 == again.attempt
+
+
+async def test_a_training_goes_on_without_its_database(scene: Scene):
+    """The tables' connections are cut and refused: checkpoints wait, steps do not."""
+    async with scene.history() as history:
+        with scene.worker():
+            await history.submit(LONGER)
+            await history.until(events.JobStarted)
+            with scene.without_database():
+                before = newest_step(scene.home)
+                eventually(lambda: newest_step(scene.home) > before + 3)
+            await history.until(events.JobSucceeded)
+
+    assert [] == history.of(events.AttemptEnded)
+
+
+async def test_telemetry_of_an_outage_arrives_after_it(outage_scene: Scene):
+    async with outage_scene.history() as history:
+        with outage_scene.worker():
+            await history.submit(LONGER)
+            await history.until(events.JobStarted)
+            eventually(lambda: newest_step(outage_scene.home) > 1)
+            with outage_scene.without_kafka():
+                before = newest_step(outage_scene.home)
+                eventually(lambda: newest_step(outage_scene.home) > before + 3)
+                eventually(lambda: list((outage_scene.home / "spool").glob("*")))
+            done = await history.until(events.JobSucceeded)
+            eventually(lambda: not list((outage_scene.home / "spool").glob("*")))
+        telemetry = await history.all_of(RUN_TELEMETRY)
+
+    assert [] == history.of(events.AttemptEnded)
+    steps = {tick.step for record in telemetry for tick in record.ticks}
+    assert set(range(1, done.steps + 1)) == steps
+

@@ -1,0 +1,130 @@
+"""A real worker with its real child, decider, broker and database, training the real base."""
+
+import subprocess
+import time
+
+import msgspec
+import pytest
+
+from schemas import events
+from schemas.ids import digest
+from schemas.recipe import digest as recipe_digest
+from schemas.topics import RUN_TELEMETRY, VALIDATION_EVENTS, WORKER_HEARTBEATS
+from tests.worker.real import ENDLESS, PERSON, QUICK, TEXTS, Scene, eventually
+from trainer.examples import dataset as datasets
+from vault.artifacts import Artifacts
+
+pytestmark = pytest.mark.training
+
+
+async def test_a_job_becomes_an_adapter(scene: Scene, artifacts: Artifacts):
+    async with scene.history() as history:
+        with scene.worker() as worker:
+            job_id = await history.submit()
+            done = await history.until(events.JobSucceeded)
+            eventually(lambda: worker.child() is None)
+
+            started = await history.until(events.JobStarted)
+            built = await history.until(events.DatasetBuilt)
+            noted = await history.until(events.CheckpointNoted)
+        telemetry = await history.all_of(RUN_TELEMETRY)
+        scores = await history.all_of(VALIDATION_EVENTS)
+        heartbeats = await history.all_of(WORKER_HEARTBEATS)
+
+    assert (job_id, "cpu", 0) == (started.job_id, started.device, started.resumed_from_step)
+    assert len(history.of(events.LeaseRenewed)) >= 1
+    assert recipe_digest(QUICK) == done.recipe
+
+    adapter = artifacts.get(PERSON, done.adapter)
+    assert digest(adapter) == done.adapter
+    assert 4 == msgspec.json.decode(artifacts.get(PERSON, done.adapter_config))["r"]
+    dataset = datasets.decode(artifacts.get(PERSON, done.dataset))
+    assert (len(dataset.examples), len(TEXTS)) == (built.examples, built.entries)
+    assert {f"e{number}" for number in range(len(TEXTS))} == {
+        reference.entry_id for reference in done.entries
+    }
+    with pytest.raises(Exception, match="no artifact"):
+        artifacts.get(PERSON, noted.checkpoint)
+
+    ticks = [tick for record in telemetry for tick in record.ticks]
+    assert list(range(1, done.steps + 1)) == [tick.step for tick in ticks]
+    assert {"loss", "learning_rate", "epoch", "tokens", "tokens_per_second", "seconds_left"} == set(
+        ticks[0].metrics
+    )
+    assert [(done.version_id, done.scores)] == [(one.version_id, one.scores) for one in scores]
+    assert {"w1"} == {beat.worker_id for beat in heartbeats}
+    assert {None, job_id} == {beat.job_id for beat in heartbeats}
+
+
+async def test_no_word_of_a_life_reaches_the_disk(scene: Scene):
+    async with scene.history() as history:
+        with scene.worker() as worker:
+            await history.submit()
+            await history.until(events.JobSucceeded)
+            worker.stop()
+            said = worker.running.stdout.read().decode()
+
+    for words in ("gravestones", "Parliament", "Hetty"):
+        assert words not in said
+        found = subprocess.run(
+            ["grep", "-rl", words, str(scene.home)], capture_output=True, check=False
+        )
+        assert b"" == found.stdout
+
+
+async def test_a_cancelled_job_stops_within_five_seconds(scene: Scene):
+    async with scene.history() as history:
+        with scene.worker() as worker:
+            job_id = await history.submit(ENDLESS)
+            await history.until(events.CheckpointNoted)
+
+            asked = time.monotonic()
+            await history.cancel(job_id)
+            ended = await history.until(events.AttemptEnded)
+
+            assert time.monotonic() - asked < 5
+            assert "cancelled" == ended.outcome
+            await history.until(events.JobCancelled)
+            eventually(lambda: worker.child() is None, within_s=1)
+
+
+async def test_a_job_that_is_cancelled_while_its_child_starts_stops_as_fast(scene: Scene):
+    async with scene.history() as history:
+        with scene.worker():
+            job_id = await history.submit(ENDLESS)
+            await history.until(events.LeaseGranted)
+
+            asked = time.monotonic()
+            await history.cancel(job_id)
+            await history.until(events.JobCancelled)
+
+            assert time.monotonic() - asked < 5
+
+
+async def test_too_few_words_end_a_job_without_another_attempt(scene: Scene):
+    for number in range(len(TEXTS)):
+        scene.life.consent(PERSON, f"e{number}", "retrieve")
+    async with scene.history() as history:
+        with scene.worker():
+            await history.submit()
+            failed = await history.until(events.JobFailed)
+
+    assert ("not-enough-data", 1) == (failed.code, failed.attempts)
+
+
+async def test_a_worker_that_is_told_to_stop_gives_its_job_back(scene: Scene):
+    async with scene.history() as history:
+        with scene.worker() as worker:
+            await history.submit(ENDLESS)
+            noted = await history.until(events.CheckpointNoted)
+            assert 0 == worker.stop()
+
+        ended = await history.until(events.AttemptEnded)
+        await history.until(events.WorkerLeft)
+        last = history.of(events.CheckpointNoted)[-1]
+        assert ("released", False) == (ended.outcome, ended.costs_attempt)
+        assert last.step > noted.step
+
+        with scene.worker():
+            resumed = await history.until(events.JobStarted, count=2)
+            assert last.step == resumed.resumed_from_step

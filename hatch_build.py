@@ -35,19 +35,30 @@ class AssetsHook(BuildHookInterface):  # type: ignore[type-arg]
     PLUGIN_NAME = "custom"
 
     def dependencies(self) -> list[str]:
-        """What the build needs beside hatchling: a Node of its own, where there is no npm."""
-        return [] if shutil.which("npm") else [NODE]
+        """What the build needs beside hatchling: a Node of its own, where there is no npm and
+        the vendor folder is not made yet.
+        """
+        root = Path(self.root)
+        current = _current(_vendor(root), _made_of(_source(root)))
+        return [] if current or shutil.which("npm") else [NODE]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Make `web/static/vendor/` before the package is put together."""
         root = Path(self.root)
-        vendor = root / "web" / "static" / "vendor"
-        source = root / "web" / "assets"
+        vendor, source = _vendor(root), _source(root)
         made_of = _made_of(source)
         if not _current(vendor, made_of):
             _install(source)
             _bundle(source / "node_modules", vendor, made_of)
         build_data["artifacts"].append("/web/static/vendor/*")
+
+
+def _vendor(root: Path) -> Path:
+    return root / "web" / "static" / "vendor"
+
+
+def _source(root: Path) -> Path:
+    return root / "web" / "assets"
 
 
 def _made_of(source: Path) -> str:

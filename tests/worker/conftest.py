@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from lifelog.servers import kafka as kafka_server
+from lifelog.servers import launch
+from lifelog.servers.home import home_at
+from lifelog.servers.ports import free_ports
 from projections.database import Database, migrate, open_database
 from streams.log import create_topics
-from tests.streams.real import process
 from tests.worker.life import KEK, Life
 from tests.worker.real import Scene
 from vault.artifacts import Artifacts
@@ -35,7 +38,47 @@ def scene(
     kafka: str, prefix: str, database_url: str, tmp_path: Path, database: Database, vault: Vault
 ) -> Iterator[Scene]:
     """A pool with its real decider and clock, and no worker yet."""
-    asyncio.run(create_topics(kafka, prefix=prefix))
-    found = Scene(kafka, prefix, database_url, tmp_path / "home", Life(database, vault))
-    with process("decider", kafka, prefix), process("clock", kafka, prefix):
+    life = Life(database, vault)
+    with Scene(kafka, prefix, database_url, tmp_path / "home", life).deciding() as found:
         yield found
+
+
+@pytest.fixture
+def short_scene(
+    kafka: str, prefix: str, database_url: str, tmp_path: Path, database: Database, vault: Vault
+) -> Iterator[Scene]:
+    """The same with leases of 20 s."""
+    life = Life(database, vault)
+    home = tmp_path / "home"
+    with Scene(kafka, prefix, database_url, home, life).deciding(lease_ttl_s=20) as found:
+        yield found
+
+
+class Broker:
+    """A Kafka of one test's own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._home = home_at(folder)
+        self._ports = free_ports(2)
+        self.address = f"127.0.0.1:{self._ports[0]}"
+        self.start()
+
+    def start(self) -> None:
+        self.running = launch.start(kafka_server.prepare(self._home, *self._ports), 60)
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    found = Broker(tmp_path / "broker")
+    yield found
+    found.running.stop(10)
+
+
+@pytest.fixture
+def lonely_scene(
+    broker: Broker, prefix: str, database_url: str, tmp_path: Path, database: Database, vault: Vault
+) -> Scene:
+    """A scene on a broker that may be killed; its decider and clock are started by the test."""
+    life = Life(database, vault)
+    asyncio.run(create_topics(broker.address, prefix=prefix))
+    return Scene(broker.address, prefix, database_url, tmp_path / "home", life)

@@ -14,14 +14,15 @@ from uuid import uuid4
 
 import msgspec
 import psutil
+import psycopg
 
 from schemas import authority, commands, events, topics
 from schemas import recipe as recipes
 from schemas.envelope import Recorded
 from schemas.recipe import Recipe
 from schemas.topics import JOB_COMMANDS, JOB_EVENTS
-from streams.log import Log
-from tests.streams.real import ROOT, SECRET
+from streams.log import Log, create_topics
+from tests.streams.real import ROOT, SECRET, process
 from tests.worker.life import KEK, Life
 from tests.worker.weights import bases_folder, installed
 
@@ -77,6 +78,7 @@ class Scene:
         self.kafka = kafka
         self.prefix = prefix
         self.home = home
+        self._database_url = database_url
         self.life = life
         self._settings: dict[str, object] = {
             "kafka": kafka,
@@ -96,6 +98,30 @@ class Scene:
         life.person(PERSON, NAME)
         for number, text in enumerate(TEXTS):
             life.entry(PERSON, f"e{number}", text, title=f"Piece {number}")
+
+    @contextlib.contextmanager
+    def deciding(self, **settings: object) -> Iterator["Scene"]:
+        """Run the pool's decider and its clock."""
+        asyncio.run(create_topics(self.kafka, prefix=self.prefix))
+        with (
+            process("decider", self.kafka, self.prefix, **settings),
+            process("clock", self.kafka, self.prefix, **settings),
+        ):
+            yield self
+
+    @contextlib.contextmanager
+    def without_database(self) -> Iterator[None]:
+        """Refuse the test's database to everyone, and cut who is in it."""
+        address, _, name = self._database_url.rpartition("/")
+        with psycopg.connect(f"{address}/lifelog", autocommit=True) as connection:
+            connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
+            )
+            try:
+                yield
+            finally:
+                connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
 
     @contextlib.contextmanager
     def worker(self, **settings: object) -> Iterator[WorkerProcess]:
@@ -164,9 +190,7 @@ class History:
         """Every record of a topic up to now."""
         ends = await self.log.ends([topic])
         start = dict.fromkeys(ends, 0)
-        return [
-            one.data async for batch in self.log.read(start, until=ends) for one in batch
-        ]
+        return [one.data async for batch in self.log.read(start, until=ends) for one in batch]
 
     async def _read_on(self) -> None:
         batches = self.log.read({(JOB_EVENTS.name, 0): self._next})

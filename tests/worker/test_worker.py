@@ -37,7 +37,7 @@ async def test_a_job_becomes_an_adapter(scene: Scene, artifacts: Artifacts):
 
     adapter = artifacts.get(PERSON, done.adapter)
     assert digest(adapter) == done.adapter
-    assert 4 == msgspec.json.decode(artifacts.get(PERSON, done.adapter_config))["r"]
+    assert msgspec.json.decode(artifacts.get(PERSON, done.adapter_config))["r"] == 4
     dataset = datasets.decode(artifacts.get(PERSON, done.dataset))
     assert (len(dataset.examples), len(TEXTS)) == (built.examples, built.entries)
     assert {f"e{number}" for number in range(len(TEXTS))} == {
@@ -69,7 +69,7 @@ async def test_no_word_of_a_life_reaches_the_disk(scene: Scene):
         found = subprocess.run(
             ["grep", "-rl", words, str(scene.home)], capture_output=True, check=False
         )
-        assert b"" == found.stdout
+        assert found.stdout == b""
 
 
 async def test_a_cancelled_job_stops_within_five_seconds(scene: Scene):
@@ -83,7 +83,7 @@ async def test_a_cancelled_job_stops_within_five_seconds(scene: Scene):
             ended = await history.until(events.AttemptEnded)
 
             assert time.monotonic() - asked < 5
-            assert "cancelled" == ended.outcome
+            assert ended.outcome == "cancelled"
             await history.until(events.JobCancelled)
             eventually(lambda: worker.child() is None, within_s=1)
 
@@ -109,7 +109,7 @@ async def test_too_few_words_end_a_job_without_another_attempt(scene: Scene):
             await history.submit()
             failed = await history.until(events.JobFailed)
 
-    assert ("not-enough-data", 1) == (failed.code, failed.attempts)
+    assert (failed.code, failed.attempts) == ("not-enough-data", 1)
 
 
 async def test_a_worker_that_is_told_to_stop_gives_its_job_back(scene: Scene):
@@ -117,12 +117,12 @@ async def test_a_worker_that_is_told_to_stop_gives_its_job_back(scene: Scene):
         with scene.worker() as worker:
             await history.submit(ENDLESS)
             noted = await history.until(events.CheckpointNoted)
-            assert 0 == worker.stop()
+            assert worker.stop() == 0
 
         ended = await history.until(events.AttemptEnded)
         await history.until(events.WorkerLeft)
         last = history.of(events.CheckpointNoted)[-1]
-        assert ("released", False) == (ended.outcome, ended.costs_attempt)
+        assert (ended.outcome, ended.costs_attempt) == ("released", False)
         assert last.step > noted.step
 
         with scene.worker():

@@ -1,6 +1,7 @@
 """The public API from the command line's side: what `demo`, `train` and `chat` are made of."""
 
 import contextlib
+import time
 from collections.abc import Iterator
 from typing import Any, Self
 from uuid import uuid4
@@ -14,6 +15,9 @@ from schemas.errors import LifelogError, Unavailable, every_error
 
 ENTRIES_A_REQUEST = 100
 CHARACTERS_A_REQUEST = 800_000
+POSITION = "Lifelog-Position"
+PATIENCE_S = 60.0  # how long a request is repeated while something behind the server is away
+AGAIN_AFTER_S = 0.5
 ANSWER_WITHIN_S = 300.0  # a small machine may write slowly
 
 
@@ -26,6 +30,7 @@ class Client:
             headers={"Authorization": f"Bearer {token}"},
             timeout=httpx.Timeout(30.0, read=ANSWER_WITHIN_S),
         )
+        self._position = ""
 
     def __enter__(self) -> Self:
         return self
@@ -34,25 +39,39 @@ class Client:
         self._http.close()
 
     def ask(self, method: str, path: str, *, key: str | None = None, **options: Any) -> Any:
-        """One request; the decoded JSON of its answer.
+        """One request; the decoded JSON of its answer. It is repeated while a server is away.
 
         Args:
             method: GET, POST, ...
             path: Under the server's address.
-            key: Idempotency-Key; a new one if none is given.
+            key: Idempotency-Key; a new one if none is given. A repeat has the same effect once.
             options: As httpx takes them: json, params.
 
         Raises:
             LifelogError: The error whose code the server answered with.
-            Unavailable: If nothing answers at the address.
+            Unavailable: If nothing answers at the address, or not within a minute.
         """
-        headers = {"Idempotency-Key": key or str(uuid4())} if method != "GET" else {}
+        chosen = key or str(uuid4())
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return self._asked(method, path, chosen, options)
+            except Unavailable:
+                if time.monotonic() > end:
+                    raise
+            time.sleep(AGAIN_AFTER_S)
+
+    def _asked(self, method: str, path: str, key: str, options: dict[str, Any]) -> Any:
+        headers = {"Idempotency-Key": key} if method != "GET" else {}
+        if self._position:  # what was written is there before it is read
+            headers[POSITION] = self._position
         try:
             response = self._http.request(method, path, headers=headers, **options)
         except httpx.TransportError as error:
-            raise self._silent(error) from error
+            raise self._silent(type(error).__name__) from error
         if response.is_error:
             raise problem(response)
+        self._position = response.headers.get(POSITION, self._position)
         return msgspec.json.decode(response.content) if response.content else None
 
     def add_person(self, name: str, key: str) -> str:
@@ -106,12 +125,11 @@ class Client:
                     raise problem(source.response)
                 yield from source.iter_sse()
         except httpx.TransportError as error:
-            raise self._silent(error) from error
+            raise self._silent(type(error).__name__) from error
 
-    def _silent(self, error: httpx.TransportError) -> Unavailable:
+    def _silent(self, why: str) -> Unavailable:
         return Unavailable(
-            f"Nothing answers at {self._http.base_url} ({type(error).__name__}): "
-            "is the stack up? Try `lifelog status`."
+            f"Nothing answers at {self._http.base_url} ({why}): is the stack up? `lifelog status`"
         )
 
 

@@ -122,7 +122,9 @@ def parts(
     )
     for name in PROCESSES:
         launch = partial(_launch, name, home, settings, environ)
-        found.append(Service(name=name, prepare=launch, after=(SETUP, *servers), within_s=120))
+        found.append(
+            Service(name=name, prepare=launch, after=(SETUP, *servers), within_s=READY_WITHIN_S)
+        )
     return found
 
 

@@ -53,6 +53,7 @@ def talking(stack: Stack, base: Base) -> Iterator[Stack]:
 def hetty(talking: Stack) -> Person:
     """Somebody with a memory that is to be found."""
     person = talking.person("Hetty Skerrow")
+    person.client.timeout = 300  # a busy CPU writes slowly
     text = "I was born in Wrest, above the ferry office, on a night of fog."
     person.client.headers["Lifelog-Position"] = person.write(title="Wrest", text=text)["position"]
     return person

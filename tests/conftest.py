@@ -1,7 +1,8 @@
 """Real servers for the tests: one Kafka and one Postgres a session, a prefix and a database a test.
 
-`LIFELOG_TEST_SERVERS` says where they come from: `embedded` (default), `containers` (testcontainers,
-needs a Docker API) or `env` (`LIFELOG_TEST_KAFKA` and `LIFELOG_TEST_DATABASE` name running ones).
+`LIFELOG_TEST_SERVERS` says where they come from: `embedded` (default), `containers` (our own image,
+by testcontainers; needs a Docker API) or `env` (`LIFELOG_TEST_KAFKA` and `LIFELOG_TEST_DATABASE`
+name running ones).
 """
 
 import os
@@ -20,6 +21,25 @@ from lifelog.servers.ports import free_ports
 
 SERVERS = os.environ.get("LIFELOG_TEST_SERVERS", "embedded")  # noqa: TID251 - the suite's own
 FULL = os.environ.get("LIFELOG_TEST_PROFILE", "") == "full"  # noqa: TID251
+LEFT_OUT = pytest.StashKey[int]()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is about containers where the servers are none."""
+    if SERVERS == "containers":
+        return
+    left_out = [item for item in items if item.get_closest_marker("containers")]
+    if left_out:
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+        config.stash[LEFT_OUT] = len(left_out)
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> str | None:
+    """Say what was left out, and how to run it."""
+    count = config.stash.get(LEFT_OUT, 0)
+    how = "LIFELOG_TEST_SERVERS=containers runs them, and needs a Docker API"
+    return f"{count} tests of containers are left out: {how}" if count else None
 
 
 @pytest.fixture(scope="session")
@@ -34,15 +54,23 @@ def servers_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 
 @pytest.fixture(scope="session")
-def kafka(servers_home: Home) -> Iterator[str]:
+def image() -> str:
+    """Name of our image of servers and processes, built from this tree."""
+    from tests.containers import servers
+
+    return servers.build()
+
+
+@pytest.fixture(scope="session")
+def kafka(servers_home: Home, request: pytest.FixtureRequest) -> Iterator[str]:
     """`host:port` of a broker that lives as long as the session."""
     if SERVERS == "env":
         yield os.environ["LIFELOG_TEST_KAFKA"]  # noqa: TID251
     elif SERVERS == "containers":
-        from testcontainers.kafka import KafkaContainer
+        from tests.containers import servers
 
-        with KafkaContainer("apache/kafka:4.1.0").with_kraft() as container:
-            yield container.get_bootstrap_server()
+        with servers.kafka(request.getfixturevalue("image")) as address:
+            yield address
     else:
         port, controller = free_ports(2)
         running = _started(kafka_server.prepare(servers_home, port, controller), 60)
@@ -53,15 +81,15 @@ def kafka(servers_home: Home) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def postgres(servers_home: Home) -> Iterator[str]:
+def postgres(servers_home: Home, request: pytest.FixtureRequest) -> Iterator[str]:
     """Address of a Postgres server that lives as long as the session."""
     if SERVERS == "env":
         yield os.environ["LIFELOG_TEST_DATABASE"]  # noqa: TID251
     elif SERVERS == "containers":
-        from testcontainers.postgres import PostgresContainer
+        from tests.containers import servers
 
-        with PostgresContainer("postgres:18", driver=None) as container:
-            yield container.get_connection_url()
+        with servers.postgres(request.getfixturevalue("image")) as address:
+            yield address
     else:
         (port,) = free_ports(1)
         running = _started(postgres_server.prepare(servers_home, port), 60)

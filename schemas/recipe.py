@@ -31,13 +31,13 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     lora_rank: Positive = 16
     lora_alpha: Positive = 32
     lora_dropout: Share = 0.0
-    first_layer: Annotated[int, Meta(ge=0)] = 0  # LoRA stands on this layer and all above it
-    learning_rate: Rate = 1e-3
+    first_layer: Annotated[int, Meta(ge=0)] = 15  # LoRA stands on this layer and all above it
+    learning_rate: Rate = 2e-3
     schedule: Literal["linear", "cosine"] = "cosine"
     warmup_ratio: Share = 0.05  # of all steps
     warmup_steps: Annotated[int, Meta(ge=0)] | None = None  # instead of the ratio
     epochs: Annotated[int, Meta(ge=1, le=1_000)] = 4
-    batch_size: Annotated[int, Meta(ge=1, le=512)] = 16  # examples
+    batch_size: Annotated[int, Meta(ge=1, le=512)] = 8  # examples
     batch_tokens: Annotated[int, Meta(ge=64)] = 2_048  # padding included; long examples: fewer
     max_length: Annotated[int, Meta(ge=64)] = 1_024  # tokens of one example; longer is refused
     gradient_clip: Annotated[float, Meta(gt=0)] = 1.0  # global norm

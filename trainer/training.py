@@ -249,7 +249,7 @@ class _Run:
             self.epoch_losses = []
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        loss = self.halves.loss(*self.rows.batch(step.rows))
+        loss = self.halves.loss(self.rows.batch(step.rows))
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.gradient_clip)
         self.optimizer.step()
@@ -266,7 +266,7 @@ class _Run:
         total = 0.0
         with torch.no_grad():
             for step in plan([len(example.ids) for example in self.held_out], one_epoch):
-                total += self.halves.loss(*rows.batch(step.rows), reduction="sum").item()
+                total += self.halves.loss(rows.batch(step.rows), reduction="sum").item()
         return total / sum(len(e.ids) - e.answer_start for e in self.held_out)
 
 

@@ -7,11 +7,12 @@ import torch
 from schemas.errors import BaseUnavailable, CheckpointCorrupt, NotEnoughData, UnsupportedConfig
 from schemas.recipe import Recipe
 from tests.trainer.lives import life
+from trainer import adapters, bases
 from trainer.adapters import LINEAR_LAYERS
-from trainer.batches import IGNORED
+from trainer.batches import Encoded, padded
 from trainer.examples.builder import Mix, build
 from trainer.examples.dataset import Dataset
-from trainer.network import Halves
+from trainer.network import Halves, Rows, shared_start
 from trainer.training import Tick, Trained, TrainingStopped, train
 
 RECIPE = Recipe(
@@ -92,9 +93,11 @@ def test_a_stopped_run_hands_over_where_it_stands_and_goes_on_from_there(
 
 
 @pytest.mark.parametrize("first_layer", [0, 2])
-def test_the_halves_have_the_loss_and_gradient_of_the_whole(tiny_base: Path, first_layer: int):
-    from trainer import adapters, bases
-
+@pytest.mark.parametrize("start", [0, 1, 5])
+def test_the_halves_have_the_loss_and_gradient_of_the_whole(
+    tiny_base: Path, first_layer: int, start: int
+):
+    """For batches whose rows begin with no, one or five equal tokens."""
     base = bases.load(tiny_base)
     torch.manual_seed(1)
     adapted = adapters.attach(base.model, Recipe(first_layer=first_layer))
@@ -102,20 +105,32 @@ def test_the_halves_have_the_loss_and_gradient_of_the_whole(tiny_base: Path, fir
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1)
     ids = torch.randint(5, 900, (3, 12))
-    labels = ids.clone()
-    labels[:, :7] = IGNORED
-    labels[1, 9:] = IGNORED
-    whole = adapted(input_ids=ids, labels=labels, use_cache=False).loss
+    ids[:, :start] = ids[0, :start]
+    examples = [
+        Encoded(tuple(row[:length]), 7)
+        for row, length in zip(ids.tolist(), (12, 9, 12), strict=True)
+    ]
+    padded_ids, labels = padded(examples, 2)
+    whole = adapted(input_ids=padded_ids, labels=labels, use_cache=False).loss
     whole.backward()
     expected = {n: p.grad.clone() for n, p in adapted.named_parameters() if p.grad is not None}
     adapted.zero_grad()
     halves = Halves(base.model, first_layer, autocast=False)
-    loss = halves.loss(halves.lower(ids), labels)
+    rows = Rows(halves, examples, 2)
+    rows.store(48, 2)
+    batch = rows.batch([0, 1, 2])
+    assert batch.shared == start
+    loss = halves.loss(batch)
     loss.backward()
     assert torch.allclose(loss, whole, rtol=1e-5)
     found = {n: p.grad for n, p in adapted.named_parameters() if p.grad is not None}
     assert found.keys() == expected.keys()
     assert all(torch.allclose(found[n], expected[n], atol=1e-6) for n in expected)
+
+
+def test_examples_share_less_than_their_shortest_prompt():
+    assert shared_start([Encoded((1, 2, 3, 4), 3)]) == 2
+    assert shared_start([Encoded((1, 2, 3, 4), 3), Encoded((1, 2, 3, 9, 9), 2)]) == 1
 
 
 def test_the_loss_falls_and_the_adapter_learns_what_the_base_does_not_know(

@@ -132,11 +132,14 @@ async def answered(held: Services, question: Question) -> Turn:
     """Ask, keep the turn, and give the whole answer.
 
     Raises:
+        NotFound: If the conversation is another person's.
         InferenceUnavailable: If the inference process does not answer.
         LogUnavailable: If the turn cannot be kept.
     """
+    turn_id = str(uuid4())
+    sealed = await _sealed(held, question, turn_id, "question", question.text)
     completion, text, receipt = await held.inference.answer(question.request, question.asked)
-    turn_id = await keep(held, question, text, receipt)
+    await _keep(held, question, turn_id, sealed, text, receipt)
     return Turn(turn_id=turn_id, answer=text, receipt=receipt, completion=completion)
 
 
@@ -144,18 +147,20 @@ async def written(held: Services, question: Question) -> AsyncIterator[Piece | T
     """Ask, and give the answer as it is written; the turn comes last, once it is kept.
 
     Raises:
+        NotFound: If the conversation is another person's.
         InferenceUnavailable: If the inference process does not answer, or breaks off.
         LogUnavailable: If the turn cannot be kept.
     """
-    text = ""
+    turn_id, text = str(uuid4()), ""
     receipt: Receipt | None = None
+    sealed = await _sealed(held, question, turn_id, "question", question.text)
     async for piece in held.inference.pieces(question.request, question.asked):
         text += piece.text
         receipt = piece.receipt or receipt
         yield piece
     if receipt is None:
         raise InferenceUnavailable("The answer broke off before its end: ask again.")
-    turn_id = await keep(held, question, text, receipt)
+    await _keep(held, question, turn_id, sealed, text, receipt)
     yield Turn(turn_id=turn_id, answer=text, receipt=receipt)
 
 
@@ -176,31 +181,28 @@ async def begun(held: Services, question: Question) -> AsyncIterator[Piece | Tur
     return all_parts()
 
 
-async def keep(held: Services, question: Question, answer: str, receipt: Receipt) -> str:
-    """Append a turn, sealed; gives its id.
-
-    Raises:
-        LogUnavailable: If Kafka does not have it.
-        KeyDestroyed: If the person or the conversation was erased.
+async def _sealed(held: Services, question: Question, turn_id: str, name: str, text: str) -> Sealed:
+    """One text of a turn, sealed. A question is, before anybody works on it: whose the
+    conversation is, and whether it was erased, is found out by then.
     """
-    turn_id = str(uuid4())
+    record = f"conversation:{question.conversation_id}"
+    return await anyio.to_thread.run_sync(
+        held.vault.seal, question.person_id, record, f"{name}:{turn_id}", text
+    )
 
-    def sealed() -> TurnRecorded:
-        def closed(name: str, text: str) -> Sealed:
-            record = f"conversation:{question.conversation_id}"
-            return held.vault.seal(question.person_id, record, f"{name}:{turn_id}", text)
 
-        return TurnRecorded(
-            person_id=question.person_id,
-            conversation_id=question.conversation_id,
-            turn_id=turn_id,
-            asked_by=question.asked_by,
-            question=closed("question", question.text),
-            answer=closed("answer", answer),
-            receipt=receipt,
-        )
-
-    event = await anyio.to_thread.run_sync(sealed)
+async def _keep(
+    held: Services, question: Question, turn_id: str, asked: Sealed, text: str, receipt: Receipt
+) -> None:
+    event = TurnRecorded(
+        person_id=question.person_id,
+        conversation_id=question.conversation_id,
+        turn_id=turn_id,
+        asked_by=question.asked_by,
+        question=asked,
+        answer=await _sealed(held, question, turn_id, "answer", text),
+        receipt=receipt,
+    )
     await held.log.append(
         CONVERSATION_EVENTS,
         person_partition(CONVERSATION_EVENTS, question.person_id),
@@ -209,7 +211,6 @@ async def keep(held: Services, question: Question, answer: str, receipt: Receipt
         subject=question.conversation_id,
         owner=question.person_id,
     )
-    return turn_id
 
 
 async def receipt_view(held: Services, person_id: str, receipt: Receipt) -> ReceiptView:

@@ -118,8 +118,11 @@ class Stack:
     def person(self, name: str = "Ada", role: str = "member") -> Person:
         """A new person."""
         answer = self.admin.post("/api/people", json={"name": name, "role": role})
-        assert answer.status_code == 201, answer.text
-        return Person(self.web, answer.json()["personId"], role)
+        assert answer.status_code in {201, 202}, answer.text  # 202: the library is still starting
+        person_id = answer.json()["personId"]
+        path = f"/api/people/{person_id}/entries"
+        wait_until(lambda: self.admin.get(path).status_code == 200)
+        return Person(self.web, person_id, role)
 
     def append(self, topic: Any, partition: int, data: Any, **known: Any) -> Any:
         """Append a record as another process would."""

@@ -49,6 +49,10 @@ class Telemetry:
             await asyncio.sleep(EVERY_S)
             await self.flush()
 
+    def give_up_on_the_log(self) -> None:
+        """Spool from now on: the process ends, and the next one will send it."""
+        self._away_until = float("inf")
+
     async def flush(self) -> None:
         """Send what waits; spool it where the log does not take it."""
         async with self._lock:

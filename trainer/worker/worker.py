@@ -23,7 +23,7 @@ from trainer.worker.outbox import Outbox
 from trainer.worker.telemetry import Telemetry
 
 ASK_AGAIN_AFTER_S = 1.0
-LEAVE_WITHIN_S = 5.0  # the log may be away; whoever waits for this process will not wait long
+LEAVE_WITHIN_S = 3.0  # the log may be away; whoever waits for this process will not wait long
 RENEWALS_KEPT = 50  # more than are ever on their way
 
 
@@ -149,7 +149,8 @@ class Worker:
                 worker_id=self._standing.worker_id, incarnation=self._standing.incarnation
             )
         )
-        await self._outbox.drained(LEAVE_WITHIN_S)
+        if not await self._outbox.drained(LEAVE_WITHIN_S):
+            self._telemetry.give_up_on_the_log()
         await self._telemetry.flush()
 
     async def _command(self, command: commands.Command) -> None:

@@ -1,14 +1,16 @@
-"""The pages' surroundings: web as a process of its own, a real decider and projector, a worker whose
-every word a test says, and a browser that reports what a page must never do."""
+"""The pages' surroundings: web as a process of its own, a real decider and projector, and a worker
+whose every word a test says.
+"""
 
 import asyncio
 import base64
 import contextlib
 import datetime
 import secrets
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import msgspec
@@ -22,17 +24,26 @@ from schemas.telemetry import TelemetryReported, Tick
 from schemas.topics import JOB_COMMANDS, JOB_PARTITIONS, RUN_TELEMETRY, Topic
 from streams.log import Log, create_topics
 from tests.web.stack import Processes, text, wait_until
+from vault.secrets import access_secret
 from web.callers import OPERATOR
 from web.services import now
 from web.sessions import Sessions
 
 DIGEST = "cd" * 32
+START_WITHIN_S = 180.0  # of web, on a machine with much else to do
+T = TypeVar("T")
+
+
+def told(coroutine: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine returns, from a thread of its own: a browser test has a loop running."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
 
 
 class Surroundings(Processes):
     """Decider, projector and web, each of which may be killed and started again."""
 
-    NAMES = {
+    NAMES: Mapping[str, str] = {
         "decider": "streams.decider",
         "clock": "streams.clock",
         "projector": "projections.projector",
@@ -53,10 +64,11 @@ class Pages:
         self.processes = processes
         self.database = database
         self.address = f"http://127.0.0.1:{settings.web_port}"
-        key = base64.b64decode(settings.issuer_key)
-        self._sessions = Sessions(database, key, now)
+        kek = base64.b64decode(settings.key_encryption_key)
+        self._sessions = Sessions(database, access_secret(kek), now)
+        self._clients: list[httpx.Client] = []
         self.until_ready()
-        token = asyncio.run(self._sessions.issue("bearer", OPERATOR, "admin"))[1]
+        token = told(self._sessions.issue("bearer", OPERATOR, "admin"))[1]
         self.admin = httpx.Client(
             base_url=self.address, headers={"Authorization": f"Bearer {token}"}, timeout=30
         )
@@ -68,11 +80,11 @@ class Pages:
             except httpx.TransportError:
                 return False
 
-        wait_until(ready)
+        wait_until(ready, START_WITHIN_S)
 
     def link(self, person_id: str = OPERATOR, role: Any = "admin", then: str = "/") -> str:
         """A login link of somebody's."""
-        code = asyncio.run(self._sessions.issue("code", person_id, role))[1]
+        code = told(self._sessions.issue("code", person_id, role))[1]
         return f"{self.address}/login?code={code}&next={then}"
 
     def person(self, name: str) -> str:
@@ -105,11 +117,27 @@ class Pages:
         wait_until(lambda: self.job(job_id).state == state)
         return self.job(job_id)
 
+    def client(self, person_id: str) -> httpx.Client:
+        """A client with a member's bearer token."""
+        token = told(self._sessions.issue("bearer", person_id, "member"))[1]
+        client = httpx.Client(
+            base_url=self.address, headers={"Authorization": f"Bearer {token}"}, timeout=30
+        )
+        self._clients.append(client)
+        return client
+
     def worker(self, name: str = "worker-1") -> "Worker":
         return Worker(self, name)
 
+    def cancel_all(self) -> None:
+        """Ask for every job that waits or runs to stop."""
+        for job in self.admin.get("/api/training/queue").json()["jobs"]:
+            body = {"action": "cancel", "jobId": job["jobId"]}
+            self.admin.post("/api/training/queue", json=body)
+
     def close(self) -> None:
-        self.admin.close()
+        for client in (self.admin, *self._clients):
+            client.close()
 
 
 class Worker:
@@ -136,7 +164,7 @@ class Worker:
                 for topic, partition, data in records:
                     await log.append(topic, partition, data)
 
-        asyncio.run(said())
+        told(said())
 
     def command(self, data: msgspec.Struct) -> None:
         self.say((JOB_COMMANDS, 0, data))
@@ -236,9 +264,7 @@ def _metrics(step: int, total: int) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def running(
-    kafka: str, address: str, port: int, folder: Path, inference: str
-) -> Iterator[Pages]:
+def running(kafka: str, address: str, port: int, folder: Path, inference: str) -> Iterator[Pages]:
     """A stack on the servers that are there."""
     secret = secrets.token_bytes(32)
     settings = Settings(
@@ -254,7 +280,7 @@ def running(
         key_encryption_key=text(secrets.token_bytes(32)),
         inference_token=text(secrets.token_bytes(32)),
     )
-    asyncio.run(create_topics(kafka, prefix=settings.prefix))
+    told(create_topics(kafka, prefix=settings.prefix))
     with open_database(address) as database:
         migrate(database)
         with contextlib.closing(Surroundings(settings, folder)) as processes:

@@ -16,6 +16,7 @@ from schemas.errors import InvalidBody, LifelogError, NotFound
 from web import answers
 from web.answers import CURRENT, Question, Turn
 from web.api.chat import QUERY_LENGTH
+from web.errors import status_of
 from web.inference import Piece
 from web.pages import forms, turns
 from web.pages.shell import is_partial, page, rendered, view
@@ -73,7 +74,12 @@ async def ask(request: WebRequest) -> Response:
     about, held = await whose(request, form=form), services(request)
     if about.life is None:
         raise NotFound("There is nobody to talk to yet.")
-    question = await _question(request, held, about.life.person_id, form)
+    try:
+        question = await _question(request, held, about.life.person_id, form)
+    except LifelogError as error:
+        if not is_partial(request):
+            raise
+        return page("parts/unanswered.html", status_of(error), problem=error.detail)
     if is_partial(request):
         return EventSourceResponse(
             _streamed(held, about, question, is_new=form.get("new") == "yes"),
@@ -175,9 +181,8 @@ async def _choices(held: Services, person_id: str) -> list[Choice]:
 
 
 def _choice(one: VersionNamed) -> Choice:
-    current = " (current)" if CURRENT in one.aliases else ""
     return Choice(
-        value=f"{one.version_id} {MEMORIES}", label=f"Version {one.number}{current}, with memories"
+        value=f"{one.version_id} {MEMORIES}", label=f"Version {one.number}, with memories"
     )
 
 

@@ -50,7 +50,7 @@ async def parts(request: WebRequest) -> Response:
     if seen:
         await board.reached(services(request), _vector(seen))
     found = await _board(request, about, request.query_params.get("job"))
-    return page("training_parts.html", **_values(about, found))
+    return page("training_parts.html", **_values(request, about, found))
 
 
 async def start(request: WebRequest) -> Response:
@@ -75,7 +75,9 @@ async def start(request: WebRequest) -> Response:
     found = await _board(request, about, None)
     if is_partial(request):
         # A form's answer replaces the form, whether it was taken or not.
-        return page("training_started.html", **_values(about, found), notice=notice, form=form)
+        return page(
+            "training_started.html", **_values(request, about, found), notice=notice, form=form
+        )
     return _page(request, about, found, notice=notice, form=form, status=status)
 
 
@@ -88,7 +90,7 @@ async def cancel(request: WebRequest) -> Response:
     if not is_partial(request):
         return RedirectResponse(_address(about, form.get("job", "")), HTTPStatus.SEE_OTHER)
     found = await _board(request, about, form.get("job"))
-    response = page("training_parts.html", **_values(about, found))
+    response = page("training_parts.html", **_values(request, about, found))
     response.headers[POSITION] = answer.headers.get(POSITION, "")
     return response
 
@@ -122,15 +124,14 @@ def _page(
     return page(
         "training.html",
         status,
-        **_values(about, found),
-        origin=f"{request.url.scheme}://{request.url.netloc}",
+        **_values(request, about, found),
         events=_events(found),
         notice=notice,
         form=form or {},
     )
 
 
-def _values(about: Whose, found: Board) -> dict[str, Any]:
+def _values(request: WebRequest, about: Whose, found: Board) -> dict[str, Any]:
     names = {life.person_id: life.name for life in about.lives}
     return {
         "about": about,
@@ -139,7 +140,7 @@ def _values(about: Whose, found: Board) -> dict[str, Any]:
         "names": names,
         "new_key": forms.new_key,
         "priorities": PRIORITIES,
-        "seen": encode_vector(followed(found.at)),
+        "origin": f"{request.url.scheme}://{request.url.netloc}",
     }
 
 

@@ -1,10 +1,10 @@
 """Plain words for what the log says: events as sentences, states, numbers, spans of time."""
 
 import datetime
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from schemas.types import JobState
+from schemas.types import JobState, Scope
 
 STATES: Mapping[JobState, str] = {
     "scheduled": "Scheduled",
@@ -31,6 +31,7 @@ KINDS = {
     "answer": "Answer",
     "wisdom": "Wisdom",
 }
+USES: Mapping[Scope, str] = {"train": "training", "retrieve": "chat", "share": "sharing"}
 
 
 def sentence(kind: str, told: Mapping[str, Any], at: datetime.datetime) -> str | None:
@@ -234,6 +235,16 @@ def score(value: float) -> str:
     return f"{value:.0%}".replace("%", " %") if 0 <= value <= 1 else f"{value:,.2f}"
 
 
+def uses(scopes: Iterable[Scope]) -> str:
+    """What an entry may be used for.
+
+    Examples:
+        >>> uses(("train", "retrieve")), uses(())
+        ('training and chat', 'nothing')
+    """
+    return " and ".join(USES[one] for one in scopes) or "nothing"
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
     "number": number,
     "plural": plural,
@@ -245,4 +256,5 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "state": state,
     "score": score,
     "score_name": score_name,
+    "uses": uses,
 }

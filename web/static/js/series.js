@@ -1,6 +1,6 @@
 // The points of one job, one a step: those of the highest fencing token count.
 
-const WEIGHT = 0.9; // of the past in the smoothed line
+const WEIGHT = 0.8; // of the past in the smoothed line
 
 export class Series {
   constructor(rows = []) {

@@ -40,8 +40,11 @@ function adopt() {
 
 function draw() {
   if (byId("loss").hidden) return;
-  chart ??= new LossChart(byId("plot"));
+  const plot = byId("plot");
+  chart ??= new LossChart(plot);
   chart.show(series.columns());
+  plot.dataset.points = series.rows.length;
+  plot.dataset.last = series.rows.at(-1)?.[0] ?? "";
 }
 
 // Numbers.
@@ -107,13 +110,12 @@ async function refresh() {
 
 live.addEventListener("htmx:sse:after:connection", () => connection("live", "Live"));
 live.addEventListener("htmx:sse:error", ({ detail }) => {
-  if (detail.status === 401) location.reload();
-  if (detail.status === 400 || detail.status === 410) location.reload();
+  // The session is over, or the position is not one that this server knows: begin anew.
+  if ([400, 401, 410].includes(detail.status)) setTimeout(() => location.reload(), AGAIN_MS);
   connection("waiting", "Reconnecting");
 });
 live.addEventListener("htmx:sse:after:message", ({ detail: { message } }) => {
   if (message.event === "job.progress") progressed(JSON.parse(message.data));
-  else if (message.event === "reset" && JSON.parse(message.data).scope === "all") location.reload();
   else if (message.event !== "opened") stale(message.id);
 });
 function again() {

@@ -1,0 +1,76 @@
+"""One stack, one inference and one browser for all tests of pages."""
+
+import contextlib
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from playwright.sync_api import Browser
+
+from lifelog.servers.ports import free_ports
+from tests.pages.browser import Visitor, chromium, visitor
+from tests.pages.inference import Inference
+from tests.pages.stack import Pages, Worker, running
+from tests.web.stack import wait_until
+
+Visit = Callable[..., Visitor]
+
+
+@pytest.fixture(scope="session")
+def inference() -> Iterator[Inference]:
+    with contextlib.closing(Inference()) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def pages(
+    kafka: str, postgres: str, inference: Inference, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Pages]:
+    name = f"pages{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[call-overload]
+    (port,) = free_ports(1)
+    address = f"{postgres.rpartition('/')[0]}/{name}"
+    with running(kafka, address, port, tmp_path_factory.mktemp("pages"), inference.address) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with chromium() as made:
+        yield made
+
+
+@pytest.fixture
+def visit(pages: Pages, browser: Browser) -> Iterator[Visit]:
+    """Come in as a person, at a page; faults of any of the pages seen fail the test."""
+    with contextlib.ExitStack() as stack:
+
+        def visited(person_id: str, address: str = "/training", **options: Any) -> Visitor:
+            link = pages.link(person_id, "member", then=address)
+            return stack.enter_context(visitor(browser, link, **options))
+
+        yield visited
+
+
+@pytest.fixture
+def worker(pages: Pages) -> Iterator[Worker]:
+    """A worker that just joined, alone; afterwards nothing waits and nothing runs."""
+    one = pages.worker()
+    one.join()
+    yield one
+    pages.cancel_all()
+    one.leave()
+    wait_until(lambda: pages.admin.get("/api/training/queue").json()["jobs"] == [])
+
+
+@pytest.fixture
+def answering(inference: Inference) -> Iterator[Inference]:
+    """The inference, as it was again after the test."""
+    before = inference.text, inference.pause_s
+    yield inference
+    inference.text, inference.pause_s = before
+    inference.entries, inference.refusal = [], None
+    inference.asked.clear()

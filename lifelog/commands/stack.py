@@ -18,11 +18,12 @@ from lifelog.display import Display
 from lifelog.runtime import Runtime, recovery_sheet_once, statuses
 from lifelog.servers.home import running_stack
 from lifelog.stack import prepare, process_settings
-from schemas.errors import ServerFailed
+from schemas.errors import DatabaseUnavailable, LogUnavailable, ServerFailed
 
 READY_WITHIN_S = 300.0  # the first start fetches the broker and converts the base
 STOPPED_WITHIN_S = 60.0
 LOOK_EVERY_S = 0.2
+SERVERS_AGAIN_AFTER_S = 2.0
 
 
 def register(app: App) -> None:
@@ -146,7 +147,7 @@ def run(
     """
     context = context or Context()
     if process == "setup":  # creates topics and tables, and ends
-        prepare(context.folder, context.settings)
+        _prepare_once_servers_answer(context)
         return
     processes.run(process, process_settings(process, context.folder, context.settings))
 
@@ -168,6 +169,21 @@ def _stay(context: Context) -> None:
     display = Display(context.console, hint="Ctrl-C stops everything")
     with display, Runtime.reserved(context) as runtime:
         runtime.run_until_signalled(display.observe)
+
+
+def _prepare_once_servers_answer(context: Context) -> None:
+    """Create topics and tables; in containers the servers start at the same moment as we do."""
+    end = time.monotonic() + READY_WITHIN_S
+    while True:
+        try:
+            prepare(context.folder, context.settings)
+        except (LogUnavailable, DatabaseUnavailable) as error:
+            if time.monotonic() > end:
+                raise
+            context.console.print(f"setup waits: {error}", soft_wrap=True)
+            time.sleep(SERVERS_AGAIN_AFTER_S)
+        else:
+            return
 
 
 def _await(context: Context, process: subprocess.Popen[bytes], log: Path) -> None:

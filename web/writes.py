@@ -36,8 +36,9 @@ class Sent:
 def request_id(request: WebRequest) -> str:
     """The id of the command that a request becomes.
 
-    The same caller, operation and Idempotency-Key give the same id, whenever they come. Without
-    the header a key is drawn, and nothing tells a repeat.
+    The same caller, address and Idempotency-Key give the same id, whenever they come: an admin's
+    key for one person is not that for another. Without the header a key is drawn, and nothing
+    tells a repeat.
 
     Raises:
         Invalid: If the key is no short text of visible characters.
@@ -50,7 +51,8 @@ def request_id(request: WebRequest) -> str:
         key = str(uuid4())
     if not 1 <= len(key) <= KEY_LENGTH or not key.isprintable():
         raise Invalid(f"{KEY} must be 1 to {KEY_LENGTH} visible characters.", field=KEY)
-    return ids.command_id(caller(request).person_id, request.state["operation"].name, key)
+    address = f"{request.method} {request.url.path}"
+    return ids.command_id(caller(request).person_id, address, key)
 
 
 def person_partition(topic: Topic, person_id: str) -> int:

@@ -8,6 +8,7 @@ from schemas.events import Receipt
 from schemas.prompts import template_digest
 from tests.serving.conftest import NAME, PERSON, TOKEN, Endpoint, some_adapter
 from tests.worker.life import Life
+from tests.worker.real import refused
 from trainer.bases import Base
 from vault.artifacts import Artifacts
 
@@ -231,3 +232,22 @@ def test_an_asker_who_goes_away_stops_the_answer(endpoint: Endpoint, life: Life)
     started = time.monotonic()
     assert ask(endpoint, max_tokens=2).status_code == 200
     assert time.monotonic() - started < 30
+
+
+def test_an_outage_of_the_database_is_said_and_survived(
+    endpoint: Endpoint, life: Life, database_url: str
+):
+    life.entry(PERSON, "e1", "My dog was called Bess.")
+    ask(endpoint, max_tokens=1)
+
+    with refused(database_url):
+        during = ask(endpoint, max_tokens=1)
+        ungrounded = ask(endpoint, max_tokens=1, **about(memories=False))
+    after = ask(endpoint, max_tokens=1)
+
+    assert (
+        during.status_code,
+        during.json()["error"]["code"],
+    ) == (503, "database-unavailable")
+    assert ungrounded.status_code == 200
+    assert after.json()["lifelog"]["receipt"]["entries"][0]["entry_id"] == "e1"

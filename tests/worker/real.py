@@ -109,19 +109,9 @@ class Scene:
         ):
             yield self
 
-    @contextlib.contextmanager
-    def without_database(self) -> Iterator[None]:
+    def without_database(self) -> contextlib.AbstractContextManager[None]:
         """Refuse the test's database to everyone, and cut who is in it."""
-        address, _, name = self._database_url.rpartition("/")
-        with psycopg.connect(f"{address}/lifelog", autocommit=True) as connection:
-            connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
-            connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
-            )
-            try:
-                yield
-            finally:
-                connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+        return refused(self._database_url)
 
     @contextlib.contextmanager
     def worker(self, **settings: object) -> Iterator[WorkerProcess]:
@@ -167,7 +157,7 @@ class History:
         await self.log.append(JOB_COMMANDS, 0, commands.CancelJob(job_id=job_id))
 
     async def until(
-        self, kind: type[events.Event], *, count: int = 1, within_s: float = 240
+        self, kind: type[events.Event], *, count: int = 1, within_s: float = 420
     ) -> Any:
         """The `count`-th event of a kind, counted from 1.
 
@@ -202,7 +192,22 @@ class History:
                     return
 
 
-def eventually(holds: Callable[[], object], within_s: float = 60) -> None:
+@contextlib.contextmanager
+def refused(database_url: str) -> Iterator[None]:
+    """Let nobody into a database, and cut who is in it."""
+    address, _, name = database_url.rpartition("/")
+    with psycopg.connect(f"{address}/postgres", autocommit=True) as connection:
+        connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
+        )
+        try:
+            yield
+        finally:
+            connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+
+
+def eventually(holds: Callable[[], object], within_s: float = 180) -> None:
     """Wait until something holds.
 
     Raises:

@@ -133,7 +133,7 @@ class Attempt:
 
     async def _child(self) -> Result:
         try:
-            self._process = await Process.start(self._spec(), self._environ, self._hear)
+            self._process = await Process.start(self._spec(), self._visible(), self._hear)
         except OSError as error:  # no memory or no process id left
             return diagnosis.of_error(error)
         if self._why is not None:  # said while it was being started
@@ -217,6 +217,11 @@ class Attempt:
         grant = self.grant
         names = ("job_id", "attempt", "worker_id", "fencing_token")
         return {name: getattr(grant, name) for name in names}
+
+    def _visible(self) -> dict[str, str]:
+        """The child's environment: of several GPUs it sees those that were granted."""
+        gpus = ",".join(map(str, self.grant.gpus))
+        return {**self._environ, "CUDA_VISIBLE_DEVICES": gpus} if gpus else {**self._environ}
 
     def _spec(self) -> Spec:
         grant = self.grant

@@ -107,8 +107,8 @@ class Worker:
                 await self._leave()
                 for task in background:
                     task.cancel()
-        except* AlreadyExists as group_of_one:
-            raise group_of_one.exceptions[0] from None
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from errors
         finally:
             if self._attempt is not None:
                 self._attempt.drop()

@@ -267,7 +267,7 @@ def test_a_job_that_is_given_back_again_and_again_has_to_wait_and_fails_in_the_e
             story.when(advance(story))
         lease = story.one(LeaseGranted)
     assert waits == 16
-    assert story.one(JobFailed).attempts == 20
+    assert (story.one(JobFailed).attempts, story.one(JobFailed).code) == (20, "run-failed")
 
 
 def test_a_stale_report_changes_nothing():

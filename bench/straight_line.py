@@ -26,7 +26,7 @@ import torch
 from lifelog import folder
 from lifelog.client import Client
 from lifelog.commands.context import Context
-from lifelog.demonstration import _sample
+from lifelog.demonstration import sample_life
 from lifelog.servers.ports import free_ports
 from schemas.ids import digest
 from schemas.recipe import Recipe
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=0, help="of the training; 0: the recipe's")
     parser.add_argument("--life", type=Path)
     chosen = parser.parse_args()
-    drafts = folder.read(chosen.life) if chosen.life else _sample().drafts
+    drafts = folder.read(chosen.life) if chosen.life else sample_life().drafts
     with tempfile.TemporaryDirectory(prefix="lifelog-bench-") as place:
         results = live(Path(place) / "home", drafts, chosen.starts, chosen.events)
         results += training(Path(place) / "bases", drafts, chosen.runs, chosen.epochs)

@@ -143,7 +143,7 @@ def _killer(supervisor: Supervisor, display: Display) -> Callable[[], None]:
 
 def _life(path: Path | None, name: str | None) -> Life:
     if path is None:
-        return _sample()
+        return sample_life()
     if not name:
         raise InvalidSetting("--life needs --name: whose life the folder tells.", field="name")
     drafts = folder.read(path)
@@ -152,7 +152,8 @@ def _life(path: Path | None, name: str | None) -> Life:
     return Life(name=name, drafts=drafts, questions=[*asked, "What is your shoe size?"])
 
 
-def _sample() -> Life:
+def sample_life() -> Life:
+    """The bundled person's memories, and what the demo asks of them."""
     sample = load.load(SAMPLE)
     drafts = [
         folder.Draft(

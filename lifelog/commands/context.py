@@ -69,7 +69,12 @@ class Context:
 
     def client(self) -> Client:
         """The API, as this machine's operator or as the bearer of LIFELOG_TOKEN."""
-        return Client(self.address, self.settings.token or operator.token_of(self.folder))
+        return Client(self.address, self.settings.token or self.operator_token)
+
+    @property
+    def operator_token(self) -> str:
+        """The bearer token that only whoever can read the home folder has."""
+        return operator.token_of(self.folder)
 
     def login_link(self, person: str = operator.OPERATOR, role: Role = "admin") -> str:
         """A link that logs its bearer in, once, within 15 minutes."""

@@ -48,8 +48,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 PRESETS: dict[str, Recipe] = {
     "default": Recipe(),
     # The brief's own values. They teach a LoRA next to nothing from one person's data.
-    "brief": Recipe(learning_rate=2e-5, epochs=3, batch_size=4, warmup_steps=100),
+    "brief": Recipe(learning_rate=2e-5, epochs=3, batch_size=4, warmup_steps=100, first_layer=0),
 }
+# What a base with billions of weights takes instead of the small base's values.
+OF_LARGE_BASE: dict[str, float | int] = {"learning_rate": 2e-4, "first_layer": 0}
 
 
 class ModelConfig(
@@ -153,6 +155,7 @@ def effective(config: TrainingConfig, facts: Facts) -> tuple[Recipe, list[str]]:
     start, model = PRESETS[config.preset], config.model
     asked = start.base if model.base_model is UNSET else model.base_model
     base, notes = _base(asked, facts)
+    fitting = OF_LARGE_BASE if base != SMALL_BASE and config.preset == "default" else {}
     chosen = {
         name: value
         for name, value in msgspec.structs.asdict(config.training).items()
@@ -162,7 +165,9 @@ def effective(config: TrainingConfig, facts: Facts) -> tuple[Recipe, list[str]]:
     if base != SMALL_BASE and (model.quantization is UNSET or model.quantization == "4bit"):
         quantization = "nf4"
     notes += _device_notes(config, facts, base)
-    recipe = msgspec.structs.replace(start, base=base, quantization=quantization, **chosen)
+    recipe = msgspec.structs.replace(
+        start, base=base, quantization=quantization, **{**fitting, **chosen}
+    )
     if recipe.learning_rate < SLOWEST_RATE:
         notes.append(
             f"learningRate {recipe.learning_rate:g} is kept as given; from one person's memories "

@@ -66,6 +66,15 @@ def test_the_large_base_is_kept_where_a_gpu_and_its_weights_are():
     assert not any("baseModel" in note for note in notes)
 
 
+def test_the_large_base_has_a_slower_rate_and_lora_on_all_its_layers_unless_told_otherwise():
+    facts = Facts(gpu_memory_gib=32.0, bases=(SMALL_BASE, LARGE_BASE))
+    large = {"model": {"baseModel": LARGE_BASE}}
+    recipe, _ = effective(config(large), facts)
+    assert (recipe.learning_rate, recipe.first_layer) == (2e-4, 0)
+    given, _ = effective(config({**large, "training": {"learningRate": 3e-4}}), facts)
+    assert given.learning_rate == 3e-4
+
+
 @pytest.mark.parametrize(
     ("facts", "reason"),
     [

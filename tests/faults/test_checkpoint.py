@@ -15,7 +15,7 @@ from tests.worker.life import KEK, Life
 from tests.worker.real import ENDLESS, Scene
 from vault.sealing import Vault
 
-pytestmark = [pytest.mark.training, pytest.mark.chaos]
+pytestmark = [pytest.mark.training, pytest.mark.chaos, pytest.mark.timeout(900)]
 
 
 @pytest.fixture

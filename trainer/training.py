@@ -70,6 +70,7 @@ def train(
     checkpoint: Callable[[int, bytes], None],
     stop: Callable[[], bool],
     device: str | None = None,
+    precision: bases.Precision | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Trained:
     """Train an adapter.
@@ -83,6 +84,7 @@ def train(
         checkpoint: Called with the number of steps done and a checkpoint's bytes.
         stop: Asked after each step; true ends the run once a checkpoint has been handed over.
         device: `cpu`, `cuda` or `cuda:N`; by default the first GPU, if there is one.
+        precision: Of the base's weights and of products; by default what the device does fastest.
         clock: Seconds, from any start.
 
     Raises:
@@ -95,7 +97,8 @@ def train(
     """
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        run = _Run(recipe, base_folder, dataset, chosen)
+        fitting = precision or bases.fitting_precision(chosen)
+        run = _Run(recipe, base_folder, dataset, chosen, fitting)
         if resume is not None:
             run.restore(resume)
         run.through(report=report, checkpoint=checkpoint, stop=stop, clock=clock)
@@ -116,9 +119,16 @@ _TOO_BIG = (
 class _Run:
     """The state of one run, which `train` moves from its first step to its last."""
 
-    def __init__(self, recipe: Recipe, base_folder: Path, dataset: Dataset, device: str) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        base_folder: Path,
+        dataset: Dataset,
+        device: str,
+        precision: bases.Precision,
+    ) -> None:
         self.recipe = recipe
-        self.precision = bases.fitting_precision(device)
+        self.precision = precision
         self.device = device
         base = bases.load(base_folder, device=device, precision=self.precision)
         self.identity = checkpoints.Identity(

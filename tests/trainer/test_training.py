@@ -2,6 +2,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
 from schemas.errors import BaseUnavailable, CheckpointCorrupt, NotEnoughData, UnsupportedConfig
@@ -144,6 +145,24 @@ def test_the_loss_falls_and_the_adapter_learns_what_the_base_does_not_know(
     assert trained.held_out_loss < trained.held_out_loss_base
 
 
+def test_bf16_learns_like_fp32_and_its_adapter_is_fp32(tiny_base: Path, straight: Straight):
+    ticks: list[Tick] = []
+    found = train(
+        RECIPE,
+        tiny_base,
+        DATASET,
+        report=ticks.append,
+        checkpoint=lambda _step, _data: None,
+        stop=never,
+        device="cpu",
+        precision="bf16",
+    )
+    assert ticks[0].loss == pytest.approx(straight[1][0].loss, rel=0.02)
+    assert found.final_loss == pytest.approx(straight[0].final_loss, rel=0.1)
+    tensors = safetensors.torch.load(found.adapter)
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
+
+
 def test_ticks_count_steps_tokens_and_time(tiny_base: Path):
     now = iter(range(1000))
     ticks: list[Tick] = []
@@ -166,8 +185,6 @@ def test_ticks_count_steps_tokens_and_time(tiny_base: Path):
 
 
 def test_lora_stands_on_every_linear_layer_from_the_first_chosen_one_on(straight: Straight):
-    import safetensors.torch
-
     tensors = safetensors.torch.load(straight[0].adapter)
     expected = {
         f"base_model.model.model.layers.{layer}.{block}.{name}.lora_{side}.weight"

@@ -1,5 +1,6 @@
 """`lifelog`: the command line."""
 
+import logging
 import sys
 
 from cyclopts import App
@@ -37,6 +38,7 @@ def application() -> App:
 
 def main() -> None:
     """Run one command. Errors of ours become one line with their code, and exit status 1."""
+    logging.getLogger().addHandler(logging.NullHandler())  # libraries' warnings are not for people
     try:
         application()()
     except LifelogError as error:

@@ -31,6 +31,7 @@ class Client:
             timeout=httpx.Timeout(30.0, read=ANSWER_WITHIN_S),
         )
         self._position = ""
+        self._answered = False  # an address where nothing ever did is not waited for
 
     def __enter__(self) -> Self:
         return self
@@ -57,7 +58,7 @@ class Client:
             try:
                 return self._asked(method, path, chosen, options)
             except Unavailable:
-                if time.monotonic() > end:
+                if not self._answered or time.monotonic() > end:
                     raise
             time.sleep(AGAIN_AFTER_S)
 
@@ -69,6 +70,7 @@ class Client:
             response = self._http.request(method, path, headers=headers, **options)
         except httpx.TransportError as error:
             raise self._silent(type(error).__name__) from error
+        self._answered = True
         if response.is_error:
             raise problem(response)
         self._position = response.headers.get(POSITION, self._position)

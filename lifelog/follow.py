@@ -14,6 +14,7 @@ from schemas.types import ENDED
 AGAIN_AFTER_S = 1.0
 PROGRESS = "job.progress"
 ATTEMPT_OVER = "attempt.ended"
+AFRESH = frozenset({"opened", "reset"})
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,12 +50,14 @@ def follow(
     last_id = ""
     while True:
         try:
-            if (over := _over(client.ask("GET", f"/api/jobs/{job}")["job"], job)) is not None:
-                return over
             for frame in client.events(last_id=last_id, jobId=job):
-                last_id = frame.id or last_id
-                if (over := _seen(now, frame.event, frame.data, say)) is not None:
+                if frame.event in AFRESH:  # the stream is open: nothing is missed after this look
+                    over = _over(client.ask("GET", f"/api/jobs/{job}")["job"], job)
+                else:
+                    over = _seen(now, frame.event, frame.data, say)
+                if over is not None:
                     return over
+                last_id = frame.id or last_id
                 observe(now)
         except Unavailable:
             time.sleep(AGAIN_AFTER_S)

@@ -21,13 +21,17 @@ from lifelog.servers.ports import Need, require_free
 from lifelog.supervisor import Service, Step
 from projections.database import migrate, open_database
 from schemas import authority
+from schemas.errors import KeyMissing
 from schemas.settings import Settings, write
 from streams.log import create_topics
+from vault.keys import Keys
 from vault.secrets import load_or_create
+from vault.wrapping import LocalWrapper
 
 STEADY_AFTER_S = 1.0  # a process without an address counts as ready when it has run that long
 ANSWERS_WITHIN_S = 1.0
 SETUP = "topics and tables"
+KEK = "kek"
 READY_WITHIN_S = 600.0  # inference converts the base at the first start: 20 s on a quiet machine
 
 
@@ -40,9 +44,19 @@ class Secrets(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def secrets_of(home: Home, settings: Settings) -> Secrets:
-    """The secrets of a home, made at its first start; a setting takes the place of a file."""
+    """The secrets of a home, made at its first start; a setting takes the place of a file.
+
+    Raises:
+        KeyMissing: If the home holds data and the key that opens them is gone: none is drawn then.
+    """
+    lost = home.postgres.exists() and not (home.secrets / KEK).exists()
+    if lost and not settings.key_encryption_key:
+        raise KeyMissing(
+            f"{home.secrets / KEK} is gone, and nothing here can be read without it:"
+            " bring it back with `lifelog keys recover`."
+        )
     return Secrets(
-        key_encryption_key=_secret(home, "kek", settings.key_encryption_key),
+        key_encryption_key=_secret(home, KEK, settings.key_encryption_key),
         command_secret=_secret(home, "command_secret", settings.command_secret),
         inference_token=_secret(home, "inference_token", settings.inference_token),
     )
@@ -157,11 +171,13 @@ def prepare(home: Home, settings: Settings) -> None:
     Raises:
         LogUnavailable: If Kafka does not answer.
         DatabaseUnavailable: If Postgres does not answer.
+        WrongKey: If the key-encryption key is not the one that closed what is stored.
     """
     full = resolved(home, settings)
     asyncio.run(create_topics(full.kafka, prefix=full.prefix))
     with open_database(full.database) as database:
         migrate(database)
+        Keys(database, LocalWrapper(secrets_of(home, settings).key_encryption_key)).check()
         operator.admit(database, home, secrets_of(home, settings).key_encryption_key)
 
 

@@ -229,7 +229,7 @@ class Unavailable(LifelogError):
 
 
 class LogUnavailable(Unavailable):
-    """Kafka does not answer: nothing was accepted, try again in a moment."""
+    """Kafka does not answer: try again in a moment, with the same Idempotency-Key."""
 
     code = "log-unavailable"
 

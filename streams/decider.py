@@ -6,7 +6,7 @@ and one for the library's, which share no state. Nothing depends on what Faust d
 - a partition's producer is started before its history is folded, so no former owner writes later;
 - an answer names the offset of its command, and its batch is one transaction;
 - commands that Faust did not deliver are read from the log by `sweep`;
-- any error ends the process at once: the supervisor starts it anew, with a new epoch.
+- any error ends the process at once: the supervisor starts it anew, with a new producer.
 """
 
 import asyncio

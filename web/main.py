@@ -106,6 +106,7 @@ def required(settings: Settings) -> None:
             raise InvalidSetting(
                 f"LIFELOG_{name.upper()} is not set: `lifelog up` gives it to web.", field=name
             )
+    open_database(settings.database).close()  # says so if it is no address; it connects later
 
 
 def without_query(record: logging.LogRecord) -> bool:

@@ -1,11 +1,17 @@
 """The keys that open everything: back them up, and bring them back."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from cyclopts import App
 
 from lifelog.commands.context import Context
-from projections.database import migrate, open_database
+from lifelog.servers import postgres
+from lifelog.servers.home import locked, running_stack
+from lifelog.servers.launch import start
+from lifelog.stack import KEK
+from projections.database import Database, migrate, open_database
 from vault import recovery, sheet
 from vault.keys import Keys
 from vault.secrets import store
@@ -73,12 +79,12 @@ def recover(
         context.console.print("Type the four lines of the recovery sheet:")
         kek = sheet.parse("\n".join(context.console.input(f"{n}: ") for n in range(1, 5)))
     written = 0
-    with open_database(context.full.database) as database:
+    with _reachable(context) as database:
         migrate(database)
         if file is not None:  # it checks the key before it writes
             written = recovery.restore(database, file, kek)
         Keys(database, LocalWrapper(kek)).check()
-    store(context.folder.secrets, "kek", kek)
+    store(context.folder.secrets, KEK, kek)
     context.show(
         {"recovered": True, "keys": written},
         f"The key is back, {written} keys were written. Restart the stack.",
@@ -89,3 +95,17 @@ def show_sheet(*, context: Context | None = None) -> None:
     """Print the recovery sheet again."""
     context = context or Context()
     context.console.print(sheet.recovery_sheet(context.secrets.key_encryption_key))
+
+
+@contextmanager
+def _reachable(context: Context) -> Iterator[Database]:
+    """The database; while the stack is down, the embedded one runs for as long as it is needed."""
+    settings = context.settings
+    down = not settings.database and running_stack(context.folder) is None
+    with ExitStack() as stack:
+        if down:
+            stack.enter_context(locked(context.folder))
+            launch = postgres.prepare(context.folder, settings.database_port)
+            running = start(launch, postgres.READY_WITHIN_S)
+            stack.callback(running.stop, postgres.GRACE_S)
+        yield stack.enter_context(open_database(context.full.database))

@@ -110,6 +110,7 @@ def parts(
         PortInUse: If a port is taken; nothing has started then.
     """
     require_free(needs(settings))
+    secrets_of(home, settings)  # drawn before there is data, so that a missing key means a lost one
     found: list[Service | Step] = []
     if not settings.kafka:
         ports = (settings.kafka_port, settings.kafka_controller_port)

@@ -1,4 +1,3 @@
-import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +8,6 @@ from lifelog.servers import launch
 from lifelog.servers.home import home_at
 from lifelog.servers.ports import free_ports
 from projections.database import Database, migrate, open_database
-from streams.log import create_topics
 from tests.worker.life import KEK, Life
 from tests.worker.real import Scene
 from vault.artifacts import Artifacts
@@ -80,5 +78,4 @@ def lonely_scene(
 ) -> Scene:
     """A scene on a broker that may be killed; its decider and clock are started by the test."""
     life = Life(database, vault)
-    asyncio.run(create_topics(broker.address, prefix=prefix))
     return Scene(broker.address, prefix, database_url, tmp_path / "home", life)

@@ -20,7 +20,8 @@ from schemas import authority, commands, events, topics
 from schemas import recipe as recipes
 from schemas.envelope import Recorded
 from schemas.recipe import Recipe
-from schemas.topics import JOB_COMMANDS, JOB_EVENTS
+from schemas.telemetry import TelemetryReported
+from schemas.topics import JOB_COMMANDS, JOB_EVENTS, RUN_TELEMETRY
 from streams.log import Log, create_topics
 from tests.streams.real import ROOT, SECRET, process
 from tests.worker.life import KEK, Life
@@ -92,6 +93,7 @@ class Scene:
             "renew_every_s": 2,
             "threads": 1,
         }
+        asyncio.run(create_topics(kafka, prefix=prefix))
         home.mkdir(exist_ok=True)
         installed()
         (home / "bases").symlink_to(bases_folder())
@@ -102,7 +104,6 @@ class Scene:
     @contextlib.contextmanager
     def deciding(self, **settings: object) -> Iterator["Scene"]:
         """Run the pool's decider and its clock."""
-        asyncio.run(create_topics(self.kafka, prefix=self.prefix))
         with (
             process("decider", self.kafka, self.prefix, **settings),
             process("clock", self.kafka, self.prefix, **settings),
@@ -182,6 +183,14 @@ class History:
         start = dict.fromkeys(ends, 0)
         return [one.data async for batch in self.log.read(start, until=ends) for one in batch]
 
+    async def ticks_up_to(self, step: int) -> list[TelemetryReported]:
+        """The telemetry, once it has this step: it may come after the end of its attempt."""
+        async with asyncio.timeout(60):
+            while True:
+                found = await self.all_of(RUN_TELEMETRY)
+                if any(tick.step == step for record in found for tick in record.ticks):
+                    return found
+
     async def _read_on(self) -> None:
         batches = self.log.read({(JOB_EVENTS.name, 0): self._next})
         async with contextlib.aclosing(batches):
@@ -218,6 +227,14 @@ def eventually(holds: Callable[[], object], within_s: float = 180) -> None:
         if time.monotonic() > end:
             raise TimeoutError("it never held")
         time.sleep(0.05)
+
+
+def gone(process: psutil.Process) -> bool:
+    """Whether a process runs no more; nobody may have asked how it ended."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def newest_step(home: Path) -> int:

@@ -4,14 +4,12 @@ import os
 import signal
 from pathlib import Path
 
-import psutil
 import pytest
 
 from schemas import events
 from schemas.recipe import Recipe
-from schemas.topics import RUN_TELEMETRY
 from tests.worker.conftest import Broker
-from tests.worker.real import ENDLESS, Scene, eventually, newest_step
+from tests.worker.real import ENDLESS, Scene, eventually, gone, newest_step
 
 pytestmark = [pytest.mark.chaos, pytest.mark.training, pytest.mark.timeout(900)]
 
@@ -43,12 +41,12 @@ async def test_a_killed_worker_takes_its_child_along_and_the_next_goes_on(scene:
             noted = await history.until(events.CheckpointNoted)
             child = worker.child()
             worker.kill()
-            eventually(lambda: not child.is_running(), within_s=2)
+            eventually(lambda: gone(child), within_s=2)
 
         with scene.worker():
             resumed = await history.until(events.JobStarted, count=2)
-            await history.until(events.JobSucceeded)
-            telemetry = await history.all_of(RUN_TELEMETRY)
+            done = await history.until(events.JobSucceeded)
+            telemetry = await history.ticks_up_to(done.steps)
 
     assert resumed.resumed_from_step >= noted.step
     (ended,) = history.of(events.AttemptEnded)
@@ -68,7 +66,7 @@ async def test_the_child_of_a_frozen_worker_stops_when_the_lease_ends(short_scen
             child = worker.child()
             os.kill(worker.running.pid, signal.SIGSTOP)
             try:
-                eventually(lambda: child.status() == psutil.STATUS_ZOMBIE, within_s=granted.ttl_s)
+                eventually(lambda: gone(child), within_s=granted.ttl_s)
             finally:
                 os.kill(worker.running.pid, signal.SIGCONT)
 
@@ -115,8 +113,8 @@ async def test_telemetry_of_an_outage_arrives_after_it(lonely_scene: Scene, brok
         with scene.deciding():
             async with scene.history() as history:
                 done = await history.until(events.JobSucceeded)
+                telemetry = await history.ticks_up_to(done.steps)
                 eventually(lambda: not spooled(scene))
-                telemetry = await history.all_of(RUN_TELEMETRY)
 
     assert history.of(events.AttemptEnded) == []
     steps = {tick.step for record in telemetry for tick in record.ticks}

@@ -9,7 +9,7 @@ import pytest
 from schemas import events
 from schemas.ids import digest
 from schemas.recipe import digest as recipe_digest
-from schemas.topics import RUN_TELEMETRY, VALIDATION_EVENTS, WORKER_HEARTBEATS
+from schemas.topics import VALIDATION_EVENTS, WORKER_HEARTBEATS
 from tests.worker.real import ENDLESS, PERSON, QUICK, TEXTS, Scene, eventually
 from trainer.examples import dataset as datasets
 from vault.artifacts import Artifacts
@@ -27,7 +27,7 @@ async def test_a_job_becomes_an_adapter(scene: Scene, artifacts: Artifacts):
             started = await history.until(events.JobStarted)
             built = await history.until(events.DatasetBuilt)
             noted = await history.until(events.CheckpointNoted)
-        telemetry = await history.all_of(RUN_TELEMETRY)
+        telemetry = await history.ticks_up_to(done.steps)
         scores = await history.all_of(VALIDATION_EVENTS)
         heartbeats = await history.all_of(WORKER_HEARTBEATS)
 

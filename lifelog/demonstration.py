@@ -155,7 +155,14 @@ def _life(path: Path | None, name: str | None) -> Life:
 def sample_life() -> Life:
     """The bundled person's memories, and what the demo asks of them."""
     sample = load.load(SAMPLE)
-    drafts = [
+    answered = [fact.held_out_question for fact in sample.bank if fact.source == "answer"]
+    questions = [*_spaced(answered, ASKED), sample.unanswerable[0]]
+    return Life(name=sample.person.name, drafts=drafts_of(sample), questions=questions)
+
+
+def drafts_of(sample: load.Sample) -> list[folder.Draft]:
+    """A bundled life as its person would send it."""
+    return [
         folder.Draft(
             kind=entry.kind,
             title=entry.title,
@@ -166,9 +173,6 @@ def sample_life() -> Life:
         )
         for entry in sample.entries
     ]
-    answered = [fact.held_out_question for fact in sample.bank if fact.source == "answer"]
-    questions = [*_spaced(answered, ASKED), sample.unanswerable[0]]
-    return Life(name=sample.person.name, drafts=drafts, questions=questions)
 
 
 def _spaced(of: list[str], count: int) -> list[str]:

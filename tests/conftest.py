@@ -25,10 +25,13 @@ LEFT_OUT = pytest.StashKey[int]()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is about containers where the servers are none."""
-    if SERVERS == "containers":
-        return
-    left_out = [item for item in items if item.get_closest_marker("containers")]
+    """Leave out what is about containers where the servers are none, and what is for full size."""
+    left_out = [
+        item
+        for item in items
+        if (SERVERS != "containers" and item.get_closest_marker("containers"))
+        or (not FULL and item.get_closest_marker("full"))
+    ]
     if left_out:
         items[:] = [item for item in items if item not in left_out]
         config.hook.pytest_deselected(items=left_out)
@@ -38,7 +41,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_report_collectionfinish(config: pytest.Config) -> str | None:
     """Say what was left out, and how to run it."""
     count = config.stash.get(LEFT_OUT, 0)
-    how = "LIFELOG_TEST_SERVERS=containers runs them, and needs a Docker API"
+    how = "LIFELOG_TEST_SERVERS=containers and LIFELOG_TEST_PROFILE=full run them"
     return f"{count} tests of containers are left out: {how}" if count else None
 
 

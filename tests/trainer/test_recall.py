@@ -10,7 +10,7 @@ from schemas.prompts import Message
 from tests.trainer.conftest import TrainedLife
 from trainer import adapters, bases, generation, scores
 
-pytestmark = [pytest.mark.training, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.full, pytest.mark.training, pytest.mark.timeout(1800)]
 
 TOKENS_MAX = 150_000
 

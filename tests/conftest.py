@@ -42,7 +42,7 @@ def pytest_report_collectionfinish(config: pytest.Config) -> str | None:
     """Say what was left out, and how to run it."""
     count = config.stash.get(LEFT_OUT, 0)
     how = "LIFELOG_TEST_SERVERS=containers and LIFELOG_TEST_PROFILE=full run them"
-    return f"{count} tests of containers are left out: {how}" if count else None
+    return f"{count} tests are left out: {how}" if count else None
 
 
 @pytest.fixture(scope="session")

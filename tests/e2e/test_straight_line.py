@@ -26,7 +26,12 @@ from tests.conftest import FULL
 from tests.e2e.conftest import Installation
 from trainer.scores import Item, verdict
 
-pytestmark = [pytest.mark.training, pytest.mark.chaos, pytest.mark.timeout(2_400)]
+pytestmark = [
+    pytest.mark.full,  # fifteen minutes on two cores
+    pytest.mark.training,
+    pytest.mark.chaos,
+    pytest.mark.timeout(3_600),
+]
 
 SLUG = "hetty-skerrow" if FULL else "evaristo-bruna"  # the smaller life at CI size
 MOST = None if FULL else 14  # memories

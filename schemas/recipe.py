@@ -36,7 +36,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     schedule: Literal["linear", "cosine"] = "cosine"
     warmup_ratio: Share = 0.05  # of all steps
     warmup_steps: Annotated[int, Meta(ge=0)] | None = None  # instead of the ratio
-    epochs: Annotated[int, Meta(ge=1, le=1_000)] = 4
+    epochs: Annotated[int, Meta(ge=1, le=1_000)] = 3
     batch_size: Annotated[int, Meta(ge=1, le=512)] = 8  # examples
     batch_tokens: Annotated[int, Meta(ge=64)] = 2_048  # padding included; long examples: fewer
     max_length: Annotated[int, Meta(ge=64)] = 1_024  # tokens of one example; longer is refused

@@ -22,7 +22,7 @@ from trainer.examples.passages import PASSAGE_BYTES, passages, sentences
 from trainer.examples.rephrasing import keywords, rephrasings, thinned
 from trainer.examples.unanswerable import unanswerable
 
-BUILDER = 1
+BUILDER = 2
 WORDS_MIN = 60  # of all entries together; below it an adapter learns a few sentences by heart
 QUESTION_BYTES = 400  # a longer question is learnt as text, not asked
 PROSE = ("story", "milestone", "wisdom")
@@ -33,11 +33,11 @@ Number = Annotated[int, Meta(ge=0)]
 class Mix(msgspec.Struct, frozen=True, kw_only=True):
     """How many examples of each sort there are. What was tried: `docs/decisions.md`."""
 
-    wordings: Annotated[int, Meta(ge=1)] = 4  # of each answer's question
-    sentences: Number = 1  # prompts for each sentence of a prose entry, beside its passages
-    abstentions: Number = 16  # questions that nobody's memories answer
-    grounded: Number = 12  # the right memory among others
-    misgrounded: Number = 6  # other memories only
+    wordings: Annotated[int, Meta(ge=1)] = 6  # of each answer's question
+    sentences: Number = 0  # prompts for each sentence of a prose entry, beside its passages
+    abstentions: Number = 0  # questions that nobody's memories answer
+    grounded: Number = 4  # the right memory among others
+    misgrounded: Number = 2  # other memories only
     memories: Annotated[int, Meta(ge=1)] = 3  # in a grounded prompt
     held_out: Annotated[float, Meta(ge=0, le=0.5)] = 0.05  # of the entries
     held_out_from: Number = 20  # entries; a smaller life is learnt whole

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from schemas.errors import BaseUnavailable
-from schemas.prompts import layout
+from schemas.prompts import Message
 from schemas.recipe import SMALL_BASE
 from trainer import bases, generation
 
@@ -48,7 +48,7 @@ def test_a_root_that_moved_is_found_at_its_new_place(base_folder: Path, tmp_path
 
 def test_the_real_base_answers_in_its_own_words(base_folder: Path):
     base = bases.load(base_folder)
-    prompt = layout("a geographer", "What is the capital of France?")
+    prompt = [Message(role="user", content="What is the capital of France?")]  # nobody's voice
     (said,) = generation.answers(
         base.model, base.tokenizer, [prompt], adapter=None, max_new_tokens=24
     )

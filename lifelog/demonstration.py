@@ -83,12 +83,13 @@ def _steps(
     with pressed({KILL: _killer(supervisor, display)}), context.client() as client:
         with _timed(timings, "memories are written"):
             person = client.add_person(life.name, f"demo:{life.name}")
+            display.say(f"[bold]{context.address}[/]  log in once: {context.login_link(person)}")
             key = f"import:{digest(msgspec.json.encode(life.drafts))}"
             client.add_entries(person, life.drafts, key)
-        display.say(f"[bold]{context.address}[/]  log in once: {context.login_link(person)}")
-        display.say(f"{life.name}: {len(life.drafts)} memories. Chat works from now on.")
+        display.say(f"{life.name}: {len(life.drafts)} memories are written.")
         with _timed(timings, "everything is up"):
             supervisor.await_ready(READY_WITHIN_S)
+        display.say("Chat works from now on, grounded in the memories.")
         with _timed(timings, "trained"):
             ended = _train(client, person, display)
         with _timed(timings, "answered"):

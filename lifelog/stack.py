@@ -182,12 +182,17 @@ def prepare(home: Home, settings: Settings) -> None:
         operator.admit(database, home, secrets_of(home, settings).key_encryption_key)
 
 
+# What the processes' libraries are told, unless the environment says otherwise. Threads that spin
+# for long while they wait take the core that the other processes need; see `trainer.worker.main`.
+LIBRARIES = {"PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1", "GOMP_SPINCOUNT": "10000"}
+
+
 def _launch(name: str, home: Home, settings: Settings, environ: Mapping[str, str]) -> Launch:
     own = write(process_settings(name, home, settings))
     return Launch(
         name=name,
         argv=(sys.executable, "-m", "lifelog", "run", name),
-        env={**environ, **own, "PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1"},
+        env={**LIBRARIES, **environ, **own},
         cwd=home.root,
         log=home.logs / f"{name}.log",
         ready=_readiness(name, resolved(home, settings)),

@@ -31,12 +31,12 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     lora_rank: Positive = 16
     lora_alpha: Positive = 32
     lora_dropout: Share = 0.0
-    first_layer: Annotated[int, Meta(ge=0)] = 15  # LoRA stands on this layer and all above it
-    learning_rate: Rate = 2e-3
+    first_layer: Annotated[int, Meta(ge=0)] = 0  # LoRA stands on this layer and all above it
+    learning_rate: Rate = 1.5e-3
     schedule: Literal["linear", "cosine"] = "cosine"
     warmup_ratio: Share = 0.05  # of all steps
     warmup_steps: Annotated[int, Meta(ge=0)] | None = None  # instead of the ratio
-    epochs: Annotated[int, Meta(ge=1, le=1_000)] = 3
+    epochs: Annotated[int, Meta(ge=1, le=1_000)] = 1  # the examples ask each answer often
     batch_size: Annotated[int, Meta(ge=1, le=512)] = 8  # examples
     batch_tokens: Annotated[int, Meta(ge=64)] = 2_048  # padding included; long examples: fewer
     max_length: Annotated[int, Meta(ge=64)] = 1_024  # tokens of one example; longer is refused
@@ -48,10 +48,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 PRESETS: dict[str, Recipe] = {
     "default": Recipe(),
     # The brief's own values. They teach a LoRA next to nothing from one person's data.
-    "brief": Recipe(learning_rate=2e-5, epochs=3, batch_size=4, warmup_steps=100, first_layer=0),
+    "brief": Recipe(learning_rate=2e-5, epochs=3, batch_size=4, warmup_steps=100),
 }
 # What a base with billions of weights takes instead of the small base's values.
-OF_LARGE_BASE: dict[str, float | int] = {"learning_rate": 2e-4, "first_layer": 0}
+OF_LARGE_BASE: dict[str, float | int] = {"learning_rate": 2e-4}
 
 
 class ModelConfig(

@@ -19,6 +19,9 @@ from lifelog.servers.home import Home, home_at
 from lifelog.servers.launch import Running, start
 from lifelog.servers.ports import free_ports
 
+# Before torch is there: threads that spin for long starve the servers that run beside them.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # noqa: TID251 - the suite's own
+
 SERVERS = os.environ.get("LIFELOG_TEST_SERVERS", "embedded")  # noqa: TID251 - the suite's own
 FULL = os.environ.get("LIFELOG_TEST_PROFILE", "") == "full"  # noqa: TID251
 LEFT_OUT = pytest.StashKey[int]()

@@ -21,6 +21,7 @@ from trainer import adapters, bases, checkpoints
 from trainer.batches import Encoded, Step, encode, learning_rate, plan
 from trainer.examples.dataset import Dataset
 from trainer.examples.dataset import digest as dataset_digest
+from trainer.fused import fuse
 from trainer.network import Halves, Rows
 
 
@@ -144,6 +145,8 @@ class _Run:
         self._tokens = list(accumulate(in_step, initial=0))
         torch.manual_seed(recipe.seed)
         self.model = adapters.attach(base.model, recipe)
+        if self.precision == "fp32" and not recipe.lora_dropout:
+            fuse(self.model)
         self.parameters = {
             name: value for name, value in self.model.named_parameters() if value.requires_grad
         }

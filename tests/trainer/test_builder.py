@@ -32,7 +32,7 @@ def test_the_same_entries_in_any_order_give_the_same_bytes():
     [
         built(life(), seed=18),
         built([*life()[1:], answer(0, revision=2)]),
-        built(life(), wordings=3),
+        built(life(), asked=3),
         build(life(), persona="Bo", seed=17),
     ],
 )
@@ -74,7 +74,7 @@ def test_a_question_too_long_to_be_asked_is_learnt_as_text():
 def test_an_answer_is_asked_for_in_several_wordings_the_first_its_own():
     asked = [
         e.messages[1].content
-        for e in of(built(life(), wordings=4), "answer")
+        for e in of(built(life(), asked=4), "answer")
         if e.lineage == (Source("a003", 1),)
     ]
     assert asked[0] == answer(3).question

@@ -7,12 +7,13 @@ import pytest
 
 from lifelog.samples.load import Sample, load
 from schemas.prompts import Message
-from tests.trainer.conftest import TrainedLife
+from tests.trainer.conftest import FIRST, SECOND, TrainedLife
 from trainer import adapters, bases, generation, scores
 
-pytestmark = [pytest.mark.full, pytest.mark.training, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.training, pytest.mark.timeout(3600)]
 
 TOKENS_MAX = 150_000
+TOKENS_READ = 32  # of an answer; a longer one is judged by its beginning
 
 
 def bank(sample: Sample) -> list[scores.Item]:
@@ -38,12 +39,14 @@ def results(trained_life: TrainedLife, base_folder: Path) -> dict[str, scores.Sc
 
     def asked(sample: Sample, adapter: str | None) -> scores.Scores:
         def answering(prompts: Sequence[Sequence[Message]]) -> list[str]:
-            found = generation.answers(model, base.tokenizer, prompts, adapter=adapter)
+            found = generation.answers(
+                model, base.tokenizer, prompts, adapter=adapter, max_new_tokens=TOKENS_READ
+            )
             return [answer.text for answer in found]
 
         return scores.score(answering, sample.person.name, bank(sample), sample.unanswerable)
 
-    other = load("evaristo-bruna")
+    other = load(SECOND if trained_life.slug == FIRST else FIRST)
     return {
         "adapter": asked(trained_life.sample, "life"),
         "base": asked(trained_life.sample, None),

@@ -13,6 +13,7 @@ from trainer.adapters import LINEAR_LAYERS
 from trainer.batches import Encoded, padded
 from trainer.examples.builder import Mix, build
 from trainer.examples.dataset import Dataset
+from trainer.fused import fuse
 from trainer.network import Halves, Rows, shared_start
 from trainer.training import Tick, Trained, TrainingStopped, train
 
@@ -23,7 +24,7 @@ DATASET = build(
     life(8, 14),
     persona="Ada Moreno",
     seed=1,
-    mix=Mix(wordings=1, sentences=0, abstentions=4, grounded=3, misgrounded=1, held_out=0.1),
+    mix=Mix(asked=1, sentences=0, abstentions=4, grounded=3, misgrounded=1, held_out=0.1),
 )
 
 
@@ -116,6 +117,7 @@ def test_the_halves_have_the_loss_and_gradient_of_the_whole(
     whole.backward()
     expected = {n: p.grad.clone() for n, p in adapted.named_parameters() if p.grad is not None}
     adapted.zero_grad()
+    fuse(adapted)
     halves = Halves(base.model, first_layer, autocast=False)
     rows = Rows(halves, examples, 2)
     rows.store(48, 2)
@@ -127,6 +129,20 @@ def test_the_halves_have_the_loss_and_gradient_of_the_whole(
     found = {n: p.grad for n, p in adapted.named_parameters() if p.grad is not None}
     assert found.keys() == expected.keys()
     assert all(torch.allclose(found[n], expected[n], atol=1e-6) for n in expected)
+
+
+def test_an_adapter_that_is_switched_off_takes_no_part(tiny_base: Path):
+    base = bases.load(tiny_base)
+    ids = torch.randint(5, 900, (2, 9))
+    alone = base.model(input_ids=ids).logits
+    adapted = adapters.attach(base.model, Recipe(first_layer=1))
+    for name, parameter in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    fuse(adapted)
+    with adapted.disable_adapter():
+        assert torch.equal(adapted(input_ids=ids).logits, alone)
+    assert not torch.allclose(adapted(input_ids=ids).logits, alone)
 
 
 def test_examples_share_less_than_their_shortest_prompt():

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterable, Sequence
+from itertools import cycle, islice
 from typing import Annotated
 
 import msgspec
@@ -22,7 +23,7 @@ from trainer.examples.passages import PASSAGE_BYTES, passages, sentences
 from trainer.examples.rephrasing import keywords, rephrasings, thinned
 from trainer.examples.unanswerable import unanswerable
 
-BUILDER = 2
+BUILDER = 3
 WORDS_MIN = 60  # of all entries together; below it an adapter learns a few sentences by heart
 QUESTION_BYTES = 400  # a longer question is learnt as text, not asked
 PROSE = ("story", "milestone", "wisdom")
@@ -33,7 +34,8 @@ Number = Annotated[int, Meta(ge=0)]
 class Mix(msgspec.Struct, frozen=True, kw_only=True):
     """How many examples of each sort there are. What was tried: `docs/decisions.md`."""
 
-    wordings: Annotated[int, Meta(ge=1)] = 6  # of each answer's question
+    asked: Annotated[int, Meta(ge=1)] = 16  # how often for each answer, in as many wordings
+    whole: Annotated[int, Meta(ge=1)] = 2  # times with the whole answer; else its first sentence
     sentences: Number = 0  # prompts for each sentence of a prose entry, beside its passages
     abstentions: Number = 0  # questions that nobody's memories answer
     grounded: Number = 4  # the right memory among others
@@ -113,8 +115,8 @@ def _of_entry(
     parts = passages(_whole(entry), PASSAGE_BYTES)
     asked: list[tuple[str, str]] = []
     if _is_asked(entry):
-        wordings = rephrasings(entry.question or "", mix.wordings, draw)
-        asked += [(wording, parts[0]) for wording in wordings] if parts else []
+        wordings = rephrasings(entry.question or "", mix.asked, draw)
+        asked += _answered(wordings, parts[0], mix) if parts else []
         asked += list(zip(_continued(entry.title, len(parts)), parts[1:], strict=False))
     else:
         asked += zip([_opening(entry), *_continued(entry.title, len(parts))], parts, strict=False)
@@ -122,6 +124,19 @@ def _of_entry(
     return [
         _example(layout(persona, question), answer, [entry], split=split, purpose=entry.kind)
         for question, answer in asked
+    ]
+
+
+def _answered(wordings: Sequence[str], passage: str, mix: Mix) -> list[tuple[str, str]]:
+    """A question with its answer, as often as any other: short ones have fewer wordings.
+
+    What was asked for stands first in most answers, and what follows costs tokens each time: most
+    of the times the first sentence is the answer, a few times the whole of it.
+    """
+    opening = sentences(passage)[0]
+    return [
+        (wording, passage if number < mix.whole else opening)
+        for number, wording in enumerate(islice(cycle(wordings), mix.asked))
     ]
 
 

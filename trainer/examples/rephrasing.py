@@ -234,6 +234,7 @@ _REPLACEMENTS = {words[0]: words[1:] for words in ALIKE}
 MEANING_MIN = 3  # keywords that a thinned question keeps at least
 DROPPED_SHARE = 0.5  # of the longer questions lose one more
 
+_OWNER = re.compile(r"['\u2019]s$")  # "father's" is asked for as "father" too
 _WORD = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
 
 
@@ -263,7 +264,7 @@ def reworded(question: str, draw: random.Random) -> str:
 
 def thinned(question: str, draw: random.Random) -> str:
     """What is left of the question's meaning in a hurry: its keywords, some reworded or dropped."""
-    words = keywords(question)
+    words = [_OWNER.sub("", word) for word in keywords(question)]
     if len(words) > MEANING_MIN and draw.random() < DROPPED_SHARE:
         words.remove(draw.choice(words))
     draw.shuffle(words)

@@ -7,26 +7,19 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import msgspec
 
-from lifelog import operator
 from lifelog.processes import PROCESSES
 from lifelog.servers import kafka, postgres
 from lifelog.servers.home import Home
 from lifelog.servers.launch import Launch
 from lifelog.servers.ports import Need, require_free
 from lifelog.supervisor import Service, Step
-from projections.database import migrate, open_database
 from schemas import authority
 from schemas.errors import KeyMissing
 from schemas.settings import Settings, write
-from streams.log import create_topics
-from vault.keys import Keys
 from vault.secrets import load_or_create
-from vault.wrapping import LocalWrapper
 
 STEADY_AFTER_S = 1.0  # a process without an address counts as ready when it has run that long
 ANSWERS_WITHIN_S = 1.0
@@ -174,6 +167,13 @@ def prepare(home: Home, settings: Settings) -> None:
         DatabaseUnavailable: If Postgres does not answer.
         WrongKey: If the key-encryption key is not the one that closed what is stored.
     """
+    # Imported here: every process is told its settings by this module, and most need none of it.
+    from lifelog import operator
+    from projections.database import migrate, open_database
+    from streams.log import create_topics
+    from vault.keys import Keys
+    from vault.wrapping import LocalWrapper
+
     full = resolved(home, settings)
     asyncio.run(create_topics(full.kafka, prefix=full.prefix))
     with open_database(full.database) as database:
@@ -206,6 +206,9 @@ def _readiness(name: str, settings: Settings) -> Callable[[], bool]:
 
 
 def _answers(address: str) -> bool:
+    from urllib.error import URLError
+    from urllib.request import urlopen
+
     try:
         with urlopen(address, timeout=ANSWERS_WITHIN_S) as response:  # noqa: S310 - our own http
             return bool(response.status == 200)  # noqa: PLR2004

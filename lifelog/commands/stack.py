@@ -7,17 +7,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
-import psutil
 from cyclopts import App, Parameter
 from rich.panel import Panel
 from rich.table import Table
 
-from lifelog import demonstration, doctor, processes
 from lifelog.commands.context import Context
-from lifelog.display import Display
-from lifelog.runtime import Runtime, recovery_sheet_once, statuses
 from lifelog.servers.home import running_stack
-from lifelog.stack import prepare, process_settings
 from schemas.errors import DatabaseUnavailable, LogUnavailable, ServerFailed
 
 READY_WITHIN_S = 300.0  # the first start fetches the broker and converts the base
@@ -48,6 +43,8 @@ def demo(
         name: Whose life the folder tells.
         context: Options of every command.
     """
+    from lifelog import demonstration
+
     demonstration.show(context or Context(), once=once, life=life, name=name)
 
 
@@ -58,6 +55,8 @@ def up(*, foreground: bool = False, context: Context | None = None) -> None:
         foreground: Stay, and stop it with Ctrl-C.
         context: Options of every command.
     """
+    from lifelog.runtime import Runtime, recovery_sheet_once
+
     context = context or Context()
     if foreground:
         _stay(context)
@@ -90,6 +89,8 @@ def up(*, foreground: bool = False, context: Context | None = None) -> None:
 
 def down(*, context: Context | None = None) -> None:
     """Stop the stack in good order."""
+    import psutil
+
     context = context or Context()
     found = running_stack(context.folder)
     if found is None:
@@ -114,6 +115,9 @@ def status(*, context: Context | None = None) -> None:
     if found is None:
         context.show({"up": False}, f"No stack runs on {context.folder.root}.")
         sys.exit(1)
+    from lifelog import doctor
+    from lifelog.runtime import statuses
+
     parts = statuses(context)
     table = Table("process", "state", "pid", "starts again", "memory MB", box=None)
     for one in parts:
@@ -149,11 +153,16 @@ def run(
     if process == "setup":  # creates topics and tables, and ends
         _prepare_once_servers_answer(context)
         return
+    from lifelog import processes
+    from lifelog.stack import process_settings
+
     processes.run(process, process_settings(process, context.folder, context.settings))
 
 
 def examine(*, context: Context | None = None) -> None:
     """Look for what would keep the stack from working here. Exit status 1 if something would."""
+    from lifelog import doctor
+
     context = context or Context()
     findings = doctor.examine(context)
     table = Table("", "what", "finding", box=None)
@@ -166,6 +175,9 @@ def examine(*, context: Context | None = None) -> None:
 
 
 def _stay(context: Context) -> None:
+    from lifelog.display import Display
+    from lifelog.runtime import Runtime
+
     display = Display(context.console, hint="Ctrl-C stops everything")
     with display, Runtime.reserved(context) as runtime:
         runtime.run_until_signalled(display.observe)
@@ -173,6 +185,8 @@ def _stay(context: Context) -> None:
 
 def _prepare_once_servers_answer(context: Context) -> None:
     """Create topics and tables; in containers the servers start at the same moment as we do."""
+    from lifelog.stack import prepare
+
     end = time.monotonic() + READY_WITHIN_S
     while True:
         try:

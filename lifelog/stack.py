@@ -130,9 +130,8 @@ def parts(
     )
     for name in PROCESSES:
         launch = partial(_launch, name, home, settings, environ)
-        found.append(
-            Service(name=name, prepare=launch, after=(SETUP, *servers), within_s=READY_WITHIN_S)
-        )
+        after = (SETUP, *servers) if PROCESSES[name].waits else ()
+        found.append(Service(name=name, prepare=launch, after=after, within_s=READY_WITHIN_S))
     return found
 
 

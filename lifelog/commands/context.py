@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from cyclopts import Parameter
+from platformdirs import user_cache_path
 from rich.console import Console
 
 from lifelog.servers.home import Home, home_at
-from schemas.settings import PREFIX, Settings, read
+from schemas.settings import Settings, read
 from schemas.types import OPERATOR, Role
 
 if TYPE_CHECKING:
@@ -46,11 +47,10 @@ class Context:
     @cached_property
     def inherited(self) -> dict[str, str]:
         """The environment without our settings, for child processes."""
-        return {
-            name: text
-            for name, text in os.environ.items()  # noqa: TID251 - the command line's main
-            if not name.startswith(PREFIX)
-        }
+        from lifelog.processes import environment
+
+        cache = user_cache_path("lifelog", appauthor=False)
+        return environment(os.environ, cache)  # noqa: TID251 - the command line's main
 
     @cached_property
     def folder(self) -> Home:

@@ -250,6 +250,7 @@ async def receipt_view(held: Services, person_id: str, receipt: Receipt) -> Rece
         prompt_tokens=receipt.prompt_tokens,
         answer_tokens=receipt.answer_tokens,
         finish_reason=receipt.finish_reason,
+        instructed=receipt.instructed,
         entries=cited,
     )
 

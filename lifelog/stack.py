@@ -58,8 +58,10 @@ def secrets_of(home: Home, settings: Settings) -> Secrets:
 def needs(settings: Settings) -> list[Need]:
     """Every port that the stack will listen on."""
     wanted = [
-        Need(settings.web_port, "web", "LIFELOG_WEB_PORT"),
-        Need(settings.inference_port, "inference", "LIFELOG_INFERENCE_PORT"),
+        Need(settings.web_port, "web", "LIFELOG_WEB_PORT", settings.web_host),
+        Need(
+            settings.inference_port, "inference", "LIFELOG_INFERENCE_PORT", settings.inference_host
+        ),
     ]
     if not settings.kafka:
         wanted += kafka.needs(settings.kafka_port, settings.kafka_controller_port)
@@ -125,9 +127,8 @@ def parts(
             )
         )
     servers = tuple(part.name for part in found)
-    found.append(
-        Step(name="topics and tables", act=partial(prepare, home, settings), after=servers)
-    )
+    act = partial(prepare, home, settings)
+    found.append(Step(name=SETUP, act=act, after=servers, within_s=settings.servers_within_s))
     for name in PROCESSES:
         launch = partial(_launch, name, home, settings, environ)
         after = (SETUP, *servers) if PROCESSES[name].waits else ()

@@ -61,7 +61,7 @@ def project(rows: Rows, recorded: Recorded) -> None:
 
 def _is_shown(name: str, value: Any) -> bool:
     """How many entries a dataset was made of is shown, which they were stands elsewhere."""
-    return name not in UNSHOWN and not (name == "entries" and isinstance(value, list))
+    return name not in UNSHOWN and (name != "entries" or isinstance(value, int))
 
 
 MODEL = ReadModel(topics.JOB_EVENTS, (JOB_EVENTS,), project)

@@ -19,6 +19,7 @@ READY_WITHIN_S = 300.0  # the first start fetches the broker and converts the ba
 STOPPED_WITHIN_S = 60.0
 LOOK_EVERY_S = 0.2
 SERVERS_AGAIN_AFTER_S = 2.0
+WAITS = "waits: "  # how the detail of a part begins that waits for a server
 
 
 def register(app: App) -> None:
@@ -187,7 +188,7 @@ def _prepare_once_servers_answer(context: Context) -> None:
     """Create topics and tables; in containers the servers start at the same moment as we do."""
     from lifelog.stack import prepare
 
-    end = time.monotonic() + READY_WITHIN_S
+    end = time.monotonic() + context.settings.servers_within_s
     while True:
         try:
             prepare(context.folder, context.settings)
@@ -201,8 +202,16 @@ def _prepare_once_servers_answer(context: Context) -> None:
 
 
 def _await(context: Context, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + READY_WITHIN_S
+    from lifelog.runtime import published
+
+    end = time.monotonic() + READY_WITHIN_S + context.settings.servers_within_s
+    said = ""
     while time.monotonic() < end:
+        waiting = [one for one in published(context) if one.detail.startswith(WAITS)]
+        for one in waiting:
+            if one.detail != said:
+                said = one.detail
+                context.console.print(f"{one.name} {said}", soft_wrap=True)
         if process.poll() is not None:
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-12:])
             raise ServerFailed(f"The stack did not start: see {log}\n{tail}")
@@ -210,4 +219,4 @@ def _await(context: Context, process: subprocess.Popen[bytes], log: Path) -> Non
             return
         time.sleep(LOOK_EVERY_S)
     process.terminate()
-    raise ServerFailed(f"The stack was not ready within {READY_WITHIN_S:.0f} s: see {log}")
+    raise ServerFailed(f"The stack was not ready in time: see {log}")

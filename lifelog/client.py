@@ -14,7 +14,7 @@ from lifelog.folder import Draft
 from schemas.errors import LifelogError, Unavailable, every_error
 
 ENTRIES_A_REQUEST = 100
-CHARACTERS_A_REQUEST = 800_000
+TEXT_BYTES_A_REQUEST = 800_000  # in UTF-8: the server takes bodies of 2 MB
 POSITION = "Lifelog-Position"
 PATIENCE_S = 60.0  # how long a request is repeated while something behind the server is away
 AGAIN_AFTER_S = 0.5
@@ -153,11 +153,12 @@ def _batches(drafts: list[Draft]) -> Iterator[list[Draft]]:
     batch: list[Draft] = []
     size = 0
     for draft in drafts:
-        full = len(batch) == ENTRIES_A_REQUEST or size + len(draft.text) > CHARACTERS_A_REQUEST
+        length = len(draft.text.encode("utf-8", "surrogatepass"))
+        full = len(batch) == ENTRIES_A_REQUEST or size + length > TEXT_BYTES_A_REQUEST
         if batch and full:
             yield batch
             batch, size = [], 0
         batch.append(draft)
-        size += len(draft.text)
+        size += length
     if batch:
         yield batch

@@ -8,10 +8,9 @@ from lifelog.servers.home import Home
 from projections import credentials
 from projections.database import Database, open_database
 from schemas.settings import Settings
-from schemas.types import Role
+from schemas.types import OPERATOR, Role
 from vault.secrets import access_secret, load_or_create, new_token, token_hash
 
-OPERATOR = "operator"  # the caller's id; it is nobody's life
 CODE_LASTS = datetime.timedelta(minutes=15)
 TOKEN_LASTS = datetime.timedelta(days=3_650)
 

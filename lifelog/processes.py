@@ -2,14 +2,16 @@
 
 import importlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import msgspec
 
-from schemas.settings import Settings
+from schemas.settings import PREFIX, Settings
 
 Main = Callable[[Settings], None]
 LINE = "%(asctime)s %(levelname)s %(name)s %(message)s"
+NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
 CHATTY = ("faust", "aiokafka", "httpx", "mode")  # they tell of every request and rebalance
 
 
@@ -22,6 +24,7 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
     database: bool = False
     key_encryption_key: bool = False  # opens and seals people's text
     inference_token: bool = False
+    waits: bool = True  # for servers, topics and tables; else it starts beside them
 
 
 PROCESSES: dict[str, Process] = {
@@ -33,6 +36,7 @@ PROCESSES: dict[str, Process] = {
         database=True,
         key_encryption_key=True,
         inference_token=True,
+        waits=False,  # it asks the database when it is asked, and loads the base for seconds
     ),
     "web": Process(
         main="web.main:main",
@@ -48,6 +52,26 @@ PROCESSES: dict[str, Process] = {
         key_encryption_key=True,
     ),
 }
+
+
+def environment(environ: Mapping[str, str], cache: Path) -> dict[str, str]:
+    """What processes inherit: our settings come from `process_settings` alone.
+
+    Where Python may leave no bytecode beside its sources it is kept in a cache: without it
+    inference compiles torch and transformers anew at each start, 8 s of its 17.
+
+    Args:
+        environ: Ours.
+        cache: A folder of this account for files that can be made again.
+
+    Examples:
+        >>> environment({"LIFELOG_TOKEN": "x", "PYTHONDONTWRITEBYTECODE": "1"}, Path("/c"))
+        {'PYTHONPYCACHEPREFIX': '/c/bytecode'}
+    """
+    found = {name: text for name, text in environ.items() if not name.startswith(PREFIX)}
+    if found.pop(NO_BYTECODE, ""):
+        found.setdefault("PYTHONPYCACHEPREFIX", str(cache / "bytecode"))
+    return found
 
 
 def run(name: str, settings: Settings) -> None:

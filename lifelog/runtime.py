@@ -114,14 +114,17 @@ class Runtime:
         beside.replace(file)
 
 
+def published(context: "Context") -> tuple[Health, ...]:
+    """How the parts of the running stack are; nothing where none runs."""
+    try:
+        found = (context.folder.run / STATUS_FILE).read_bytes()
+    except OSError:
+        return ()
+    return msgspec.json.decode(found, type=tuple[Health, ...])
+
+
 def statuses(context: "Context") -> list[PartStatus]:
     """How the parts of the running stack are, with the memory that each takes."""
-    try:
-        found = msgspec.json.decode(
-            (context.folder.run / STATUS_FILE).read_bytes(), type=tuple[Health, ...]
-        )
-    except OSError:
-        return []
     return [
         PartStatus(
             name=one.name,
@@ -130,7 +133,7 @@ def statuses(context: "Context") -> list[PartStatus]:
             restarts=one.restarts,
             memory_mb=_memory_mb(one.pid),
         )
-        for one in found
+        for one in published(context)
     ]
 
 

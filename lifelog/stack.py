@@ -7,26 +7,19 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import msgspec
 
-from lifelog import operator
 from lifelog.processes import PROCESSES
 from lifelog.servers import kafka, postgres
 from lifelog.servers.home import Home
 from lifelog.servers.launch import Launch
 from lifelog.servers.ports import Need, require_free
 from lifelog.supervisor import Service, Step
-from projections.database import migrate, open_database
 from schemas import authority
 from schemas.errors import KeyMissing
 from schemas.settings import Settings, write
-from streams.log import create_topics
-from vault.keys import Keys
 from vault.secrets import load_or_create
-from vault.wrapping import LocalWrapper
 
 STEADY_AFTER_S = 1.0  # a process without an address counts as ready when it has run that long
 ANSWERS_WITHIN_S = 1.0
@@ -65,8 +58,10 @@ def secrets_of(home: Home, settings: Settings) -> Secrets:
 def needs(settings: Settings) -> list[Need]:
     """Every port that the stack will listen on."""
     wanted = [
-        Need(settings.web_port, "web", "LIFELOG_WEB_PORT"),
-        Need(settings.inference_port, "inference", "LIFELOG_INFERENCE_PORT"),
+        Need(settings.web_port, "web", "LIFELOG_WEB_PORT", settings.web_host),
+        Need(
+            settings.inference_port, "inference", "LIFELOG_INFERENCE_PORT", settings.inference_host
+        ),
     ]
     if not settings.kafka:
         wanted += kafka.needs(settings.kafka_port, settings.kafka_controller_port)
@@ -132,14 +127,12 @@ def parts(
             )
         )
     servers = tuple(part.name for part in found)
-    found.append(
-        Step(name="topics and tables", act=partial(prepare, home, settings), after=servers)
-    )
+    act = partial(prepare, home, settings)
+    found.append(Step(name=SETUP, act=act, after=servers, within_s=settings.servers_within_s))
     for name in PROCESSES:
         launch = partial(_launch, name, home, settings, environ)
-        found.append(
-            Service(name=name, prepare=launch, after=(SETUP, *servers), within_s=READY_WITHIN_S)
-        )
+        after = (SETUP, *servers) if PROCESSES[name].waits else ()
+        found.append(Service(name=name, prepare=launch, after=after, within_s=READY_WITHIN_S))
     return found
 
 
@@ -174,6 +167,13 @@ def prepare(home: Home, settings: Settings) -> None:
         DatabaseUnavailable: If Postgres does not answer.
         WrongKey: If the key-encryption key is not the one that closed what is stored.
     """
+    # Imported here: every process is told its settings by this module, and most need none of it.
+    from lifelog import operator
+    from projections.database import migrate, open_database
+    from streams.log import create_topics
+    from vault.keys import Keys
+    from vault.wrapping import LocalWrapper
+
     full = resolved(home, settings)
     asyncio.run(create_topics(full.kafka, prefix=full.prefix))
     with open_database(full.database) as database:
@@ -211,6 +211,9 @@ def _readiness(name: str, settings: Settings) -> Callable[[], bool]:
 
 
 def _answers(address: str) -> bool:
+    from urllib.error import URLError
+    from urllib.request import urlopen
+
     try:
         with urlopen(address, timeout=ANSWERS_WITHIN_S) as response:  # noqa: S310 - our own http
             return bool(response.status == 200)  # noqa: PLR2004

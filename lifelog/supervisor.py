@@ -18,6 +18,7 @@ from schemas.errors import LifelogError, ServerFailed
 LOOK_EVERY_S = 0.1
 STEADY_S = 60.0  # a process that ran that long starts with a clean slate
 BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0)
+STEP_AGAIN_AFTER_S = 1.0
 GIVE_UP_AFTER = 4  # failed starts of a process that never became ready: the stack cannot start
 
 State = Literal["waiting", "starting", "ready", "restarting", "done", "stopped"]
@@ -39,6 +40,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     act: Callable[[], None]
     after: tuple[str, ...] = ()
+    within_s: float = 0.0  # what it needs may be away for so long: it is tried again until then
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +64,7 @@ class _Slot:
         self.changed = time.monotonic()
         self.not_before = 0.0
         self.failures = 0  # since it last ran for a minute
+        self.began = 0.0  # when it was first tried
         self.restarts = 0
         self.was_ready = False
         self.detail = ""
@@ -176,6 +179,7 @@ class Supervisor:
         return all(self._slots[name].state in {"ready", "done"} for name in after)
 
     def _start(self, slot: _Slot) -> None:
+        slot.began = slot.began or time.monotonic()
         slot.become("starting")
         try:
             if isinstance(slot.part, Step):
@@ -184,7 +188,17 @@ class Supervisor:
             else:
                 slot.running = Running(slot.part.prepare())
         except LifelogError as error:
-            self._failed(slot, str(error), error)
+            if isinstance(slot.part, Step) and error.retryable:
+                self._await_again(slot, slot.part.within_s, error)
+            else:
+                self._failed(slot, str(error), error)
+
+    def _await_again(self, slot: _Slot, within_s: float, error: LifelogError) -> None:
+        """Try a step again in a moment, as long as what it needs may be away."""
+        if time.monotonic() - slot.began > within_s:
+            raise type(error)(f"{error.detail} It was waited for: {within_s:.0f} s.") from error
+        slot.not_before = time.monotonic() + STEP_AGAIN_AFTER_S
+        slot.become("restarting", f"waits: {error.detail}")
 
     def _see_ready(self, slot: _Slot, now: float) -> None:
         if slot.running is None or not isinstance(slot.part, Service):

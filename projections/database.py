@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from typing import Self
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 from psycopg import errors as postgres
 from sqlalchemy.engine import Connection, Engine, make_url
 
@@ -111,6 +109,9 @@ def migrate(database: Database) -> None:
     Raises:
         DatabaseUnavailable: If Postgres does not answer; nothing has changed then.
     """
+    from alembic import command  # where it is used: it takes half a second
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", "projections:migrations")
     with database.begin() as connection:

@@ -7,6 +7,8 @@ person's. Nothing is allowed while the person is not known.
 # ruff: noqa: S608 - names in statements are ours; values are parameters
 
 import datetime
+from collections.abc import Sequence
+from itertools import groupby
 
 import msgspec
 from sqlalchemy.engine import Connection
@@ -134,15 +136,19 @@ def find(connection: Connection, person_id: str, entry_id: str) -> EntryNow | No
     return first(connection, EntryNow, query, person=person_id, entry=entry_id)
 
 
-def revisions(connection: Connection, person_id: str, entry_id: str) -> list[EntryRow]:
-    """Every revision of an entry, the first one first."""
-    return select(
+def revisions(
+    connection: Connection, person_id: str, entry_ids: Sequence[str]
+) -> dict[str, list[EntryRow]]:
+    """Every revision of some entries by entry, the first one first; of those that there are."""
+    rows = select(
         connection,
         EntryRow,
-        "SELECT * FROM entries WHERE person_id = :person AND entry_id = :entry ORDER BY revision",
+        "SELECT * FROM entries WHERE person_id = :person AND entry_id = ANY(:entries)"
+        " ORDER BY entry_id, revision",
         person=person_id,
-        entry=entry_id,
+        entries=list(entry_ids),
     )
+    return {entry_id: list(own) for entry_id, own in groupby(rows, lambda row: row.entry_id)}
 
 
 class Total(msgspec.Struct, frozen=True):

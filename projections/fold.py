@@ -26,7 +26,7 @@ from schemas.topics import TOPICS, Topic
 
 # The version of the folds and tables: raise it with every change of either, and the projector
 # makes the tables anew from the log when it starts.
-CODE_VERSION = 1
+CODE_VERSION = 2
 
 MODELS: tuple[ReadModel, ...] = (
     jobs.MODEL,

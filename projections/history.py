@@ -12,7 +12,7 @@ from schemas import codec, events, topics
 from schemas.envelope import Recorded
 from schemas.positions import Position
 
-UNSHOWN = frozenset({"entries", "recipe", "requested"})  # long, and they stand elsewhere
+UNSHOWN = frozenset({"recipe", "requested"})  # long, and they stand elsewhere
 
 
 class JobEventRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,9 +54,14 @@ def project(rows: Rows, recorded: Recorded) -> None:
         job_id=event.job_id,
         at=recorded.envelope.time,
         type=codec.type_of(event),
-        payload={name: value for name, value in payload.items() if name not in UNSHOWN},
+        payload={name: value for name, value in payload.items() if _is_shown(name, value)},
     )
     rows.put(JOB_EVENTS, row)
+
+
+def _is_shown(name: str, value: Any) -> bool:
+    """How many entries a dataset was made of is shown, which they were stands elsewhere."""
+    return name not in UNSHOWN and (name != "entries" or isinstance(value, int))
 
 
 MODEL = ReadModel(topics.JOB_EVENTS, (JOB_EVENTS,), project)

@@ -56,6 +56,10 @@ _ONE = sa.text(
     f"SELECT {_COLUMNS} FROM vault.keys"  # noqa: S608
     " WHERE kind = :kind AND record = :record AND version = :version"
 )
+_THESE = sa.text(
+    f"SELECT {_COLUMNS} FROM vault.keys WHERE kind = 'record' AND (record, version) IN"  # noqa: S608
+    " (SELECT * FROM unnest(CAST(:records AS text[]), CAST(:versions AS int[])))"
+)
 _TOP = sa.text(
     f"SELECT {_COLUMNS} FROM vault.keys"  # noqa: S608
     " WHERE kind IN ('installation', 'person') AND destroyed_at IS NULL ORDER BY kind LIMIT 1"
@@ -67,11 +71,14 @@ _INSERT_TOP = sa.text(
     " ON CONFLICT DO NOTHING"
 )
 # The lock makes it wait for a destruction of the person that is under way, and see its outcome.
+# In the order of names, so that two that make the same keys wait for each other one way only.
 _INSERT_UNDER = sa.text(
     "WITH owner AS (SELECT 1 FROM vault.keys WHERE kind = 'person' AND record = :owner"
     " AND version = :wrapped_by AND destroyed_at IS NULL FOR SHARE)"
     " INSERT INTO vault.keys (kind, record, version, person_id, wrapped, wrapped_by)"
-    " SELECT :kind, :record, :version, :person_id, :wrapped, :wrapped_by FROM owner"
+    " SELECT 'record', n.record, n.version, :person_id, n.wrapped, :wrapped_by FROM owner,"
+    " unnest(CAST(:records AS text[]), CAST(:versions AS int[]), CAST(:wrapped AS bytea[]))"
+    " AS n(record, version, wrapped) ORDER BY n.record"
     " ON CONFLICT DO NOTHING"
 )
 _TOMBSTONE = sa.text(
@@ -129,20 +136,51 @@ def top(database: Database) -> KeyRow | None:
         return None if row is None else _key(row)
 
 
-def insert(database: Database, new: KeyRow) -> KeyRow | None:
-    """Store a key unless there is one of its name; what is stored then, the other's or this one.
+def insert_top(database: Database, new: KeyRow) -> KeyRow | None:
+    """Store a key of the installation or a person unless there is one of its name.
 
-    None where the person's key, under which it would stand, is destroyed or not there.
+    Returns:
+        What is stored then, the other's or this one.
 
     Raises:
         DatabaseUnavailable: If Postgres does not answer.
     """
-    values = msgspec.structs.asdict(new) | {"owner": PERSON_PREFIX + new.person_id}
-    statement = _INSERT_UNDER if new.kind == "record" else _INSERT_TOP
+    values = msgspec.structs.asdict(new)
     with database.begin() as connection:
-        connection.execute(statement, values)
+        connection.execute(_INSERT_TOP, values)
         row = connection.execute(_ONE, values).first()
         return None if row is None else _key(row)
+
+
+def insert_under(
+    database: Database, person_id: str, wrapped_by: int, new: Sequence[KeyRow]
+) -> list[KeyRow]:
+    """Store keys of a person's records in one transaction, each unless there is one of its name.
+
+    Args:
+        database: Where the table is.
+        person_id: Whose they are.
+        wrapped_by: Version of the person's key.
+        new: Keys of records.
+
+    Returns:
+        What is stored then, others' or these; none of those that are new where the person's key
+        is destroyed or not there.
+
+    Raises:
+        DatabaseUnavailable: If Postgres does not answer; all of them or none are stored.
+    """
+    values = {
+        "owner": PERSON_PREFIX + person_id,
+        "person_id": person_id,
+        "wrapped_by": wrapped_by,
+        "records": [row.record for row in new],
+        "versions": [row.version for row in new],
+        "wrapped": [row.wrapped for row in new],
+    }
+    with database.begin() as connection:
+        connection.execute(_INSERT_UNDER, values)
+        return [_key(row) for row in connection.execute(_THESE, values)]
 
 
 def destroy(database: Database, record: str) -> None:

@@ -7,7 +7,6 @@ LifelogError
 │   ├── InvalidPosition        a `Lifelog-Position` or SSE id that cannot be read
 │   ├── TooLarge               a body or a text over its limit
 │   ├── NotText                bytes that are not UTF-8 text
-│   ├── MissingIdempotencyKey  a write without its key
 │   ├── MethodNotAllowed       an address that does not take the method
 │   ├── InvalidSheet           a recovery sheet with a misread or missing line
 │   └── UnsupportedConfig      a training configuration that no pool can run
@@ -22,7 +21,6 @@ LifelogError
 │   ├── StaleReport            a report that quotes a superseded fencing token
 │   ├── ForgedCommand          a command whose MAC or issuer does not hold
 │   ├── RevisionConflict       the named parent is not the newest revision
-│   ├── PositionExpired        a stream position older than what is kept
 │   └── SupersededOwner        another process took over the work of this one
 ├── NotBuilt               a part that does not exist yet
 ├── Unavailable            a server we need does not answer; try again
@@ -113,12 +111,6 @@ class NotText(Invalid):
     code = "not-text"
 
 
-class MissingIdempotencyKey(Invalid):
-    """The request needs an Idempotency-Key header: any text that is new for each request."""
-
-    code = "missing-idempotency-key"
-
-
 class InvalidSheet(Invalid):
     """A line of the recovery sheet is missing or misread: compare it with the paper."""
 
@@ -201,12 +193,6 @@ class RevisionConflict(Refused):
     """The named parent is not the newest revision: read the entry again."""
 
     code = "revision-conflict"
-
-
-class PositionExpired(Refused):
-    """The stream position is older than what is kept: reload the page."""
-
-    code = "position-expired"
 
 
 class SupersededOwner(Refused):

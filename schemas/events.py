@@ -367,6 +367,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     prompt_tokens: Count = 0
     answer_tokens: Count = 0
     finish_reason: str = "stop"
+    instructed: bool = False  # a system message of the caller's stood in the prompt too
 
 
 class TurnRecorded(Event, frozen=True, kw_only=True):

@@ -43,7 +43,11 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def layout(
-    name: str, question: str, memories: Sequence[Memory] = (), turns: Sequence[Message] = ()
+    name: str,
+    question: str,
+    memories: Sequence[Memory] = (),
+    turns: Sequence[Message] = (),
+    instructions: str = "",
 ) -> list[Message]:
     """The messages that ask a person's model a question.
 
@@ -52,6 +56,8 @@ def layout(
         question: What is asked now.
         memories: What the answer may rest on; the first is `[1]` in the answer's citations.
         turns: Earlier turns of the conversation, oldest first, user and assistant only.
+        instructions: What the caller adds to the persona's own system message; usually nothing,
+            for no training example has any.
 
     Returns:
         A system message, the turns, and the question as the last user message. The caller sees to
@@ -65,6 +71,8 @@ def layout(
     if memories:
         system = GROUNDED.format(name=name)
         asked = MEMORIES.format(memories=_numbered(memories), question=question)
+    if instructions:
+        system = f"{system}\n\n{instructions}"
     return [Message("system", system), *turns, Message("user", asked)]
 
 

@@ -42,6 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     renew_every_s: PositiveSeconds = 60.0
     heartbeat_every_s: PositiveSeconds = 3.0
     silent_after_s: PositiveSeconds = 15.0
+    servers_within_s: PositiveSeconds = 120.0  # Kafka and Postgres are waited for at a start
     caught_up_within_s: PositiveSeconds = 2.0
     threads: Annotated[int, Meta(ge=0)] = 0  # of torch; 0: as many as there are cores
 

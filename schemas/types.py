@@ -28,4 +28,5 @@ Cause = Literal["infrastructure", "out-of-memory", "bad-data", "user-error"]
 EntryKind = Literal["story", "milestone", "answer", "wisdom"]
 Scope = Literal["train", "retrieve", "share"]  # what an entry may be used for; none of them: never
 Role = Literal["member", "admin"]
+OPERATOR = "operator"  # id of who runs the installation: an admin with no life kept here
 Device = Literal["cpu", "cuda"]

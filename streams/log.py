@@ -93,12 +93,12 @@ class Log:
     ) -> None:
         await self.close()
 
-    async def close(self) -> None:
-        """Flush what was appended and disconnect."""
+    async def close(self, within_s: float = ANSWER_WITHIN_MS / 1000) -> None:
+        """Flush what was appended, for so many seconds, and disconnect."""
         producer, self._producer = self._producer, None
         if producer is not None:
             with contextlib.suppress(KafkaError, TimeoutError):
-                await asyncio.wait_for(producer.stop(), ANSWER_WITHIN_MS / 1000)
+                await asyncio.wait_for(producer.stop(), within_s)
 
     async def append(
         self, topic: Topic, partition: int, data: msgspec.Struct, **known: Any

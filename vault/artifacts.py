@@ -37,6 +37,7 @@ from vault.sealing import Vault
 
 CHUNK: Final = streams.CHUNK
 STALE_AFTER_S = 86_400.0  # a file that was being written for a day is left from a crash
+INCOMING = "incoming"
 NAMES = "artifact-names"  # the record whose key names a person's files
 
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -182,20 +183,6 @@ class Artifacts:
             if (folder := self._person(person)).exists():
                 shutil.rmtree(folder)
 
-    def sweep(self, *, older_than_s: float = STALE_AFTER_S) -> int:
-        """Remove what a crash left half written; how many files that were.
-
-        Raises:
-            StorageUnavailable: If the folder cannot be read.
-        """
-        removed = 0
-        with _storage():
-            for path in private_folder(self._folder / "incoming").iterdir():
-                if time.time() - path.stat().st_mtime > older_than_s:
-                    path.unlink(missing_ok=True)
-                    removed += 1
-        return removed
-
     def _holds(self, person: str | None, digest: Digest) -> bool:
         """Whether the artifact is there and whole."""
         try:
@@ -227,7 +214,7 @@ class Artifacts:
     def _incoming(self) -> Iterator[tuple[IO[bytes], Path]]:
         """A new file; whatever is still there at the end is removed."""
         with tempfile.NamedTemporaryFile(
-            dir=private_folder(self._folder / "incoming"), delete=False
+            dir=private_folder(self._folder / INCOMING), delete=False
         ) as file:
             path = Path(file.name)
             try:
@@ -250,6 +237,21 @@ class Artifacts:
 
     def _person(self, person: str) -> Path:
         return self._folder / "people" / hashlib.sha256(person.encode()).hexdigest()[:32]
+
+
+def sweep(folder: Path, *, older_than_s: float = STALE_AFTER_S) -> int:
+    """Remove what a crash left half written in a store's folder; how many files that were.
+
+    Raises:
+        StorageUnavailable: If the folder cannot be read.
+    """
+    removed = 0
+    with _storage():
+        for path in private_folder(folder / INCOMING).iterdir():
+            if time.time() - path.stat().st_mtime > older_than_s:
+                path.unlink(missing_ok=True)
+                removed += 1
+    return removed
 
 
 def _record(name: str) -> str:

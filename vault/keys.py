@@ -9,7 +9,7 @@ another process destroyed stops working here within that time, one destroyed her
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -115,8 +115,22 @@ class Keys:
         """
         held = self._of(person, record)
         if not held.versions:
-            held = self._created(person, record, held)
+            held = self._created(person, {record: held})[record]
         return _usable(held, person, record, max(held.versions))
+
+    def prepare(self, person: str, records: Iterable[str]) -> None:
+        """Make the keys that many records lack in one transaction; `newest` then asks no more.
+
+        Raises:
+            KeyDestroyed: If the person was erased.
+            Invalid: As `newest`, and so are the others.
+        """
+        names = tuple(dict.fromkeys(records))
+        for name in names:
+            required_name("record", name)
+        lacking = {name: one for name, one in self._read_all(person, names) if not one.versions}
+        if lacking:
+            self._created(person, lacking)
 
     def renewed(self, person: str, record: str) -> DataKey:
         """As `newest`, but a record whose key was destroyed starts over with the next version.
@@ -127,7 +141,7 @@ class Keys:
         if held.person not in {person, ""}:
             raise _foreign(record)
         if not held.versions or held.versions[max(held.versions)] is None:
-            held = self._created(person, record, held)
+            held = self._created(person, {record: held})[record]
         return _usable(held, person, record, max(held.versions))
 
     def existing(self, person: str, record: str, version: int | None = None) -> DataKey:
@@ -147,14 +161,9 @@ class Keys:
         Raises:
             SealBroken: As `newest`, and so are the others.
         """
-        required_name("person", person)
-        missing = [
-            name
-            for name in dict.fromkeys(records)
-            if self._records.find(name) is None and _NAME.fullmatch(name)
-        ]
-        for start in range(0, len(missing), self._batch):
-            self._read(person, missing[start : start + self._batch])
+        names = [name for name in dict.fromkeys(records) if _NAME.fullmatch(name)]
+        for _ in self._read_all(person, names):
+            pass
 
     def destroy(self, record: str) -> None:
         """Destroy a record's key for ever; "person:ID" destroys all that the person has.
@@ -171,6 +180,13 @@ class Keys:
         finally:
             self._records.clear()
             self._owners.clear()
+
+    def _read_all(self, person: str, records: Iterable[str]) -> Iterator[tuple[str, _Held]]:
+        """The keys of records that are not held yet, by record."""
+        required_name("person", person)
+        missing = [name for name in records if self._records.find(name) is None]
+        for start in range(0, len(missing), self._batch):
+            yield from self._read(person, missing[start : start + self._batch]).items()
 
     def _of(self, person: str, record: str) -> _Held:
         held = self._records.find(record)
@@ -200,32 +216,30 @@ class Keys:
                 self._records.keep(reading[0], record, held)
         return found
 
-    def _created(self, person: str, record: str, held: _Held) -> _Held:
-        """Add the next version of a record's key."""
+    def _created(self, person: str, held: Mapping[str, _Held]) -> dict[str, _Held]:
+        """Add the next version of records' keys."""
         reading = self._records.reading()
         owner = self._owners.find(person) or self._owner(
             self._stored_top("person", PERSON_PREFIX + person, person)
         )
         if owner.cipher is None:
             raise destroyed(PERSON_PREFIX + person)
-        new = KeyRow(
-            kind="record",
-            record=record,
-            version=max(held.versions, default=0) + 1,
-            person_id=person,
-            wrapped=None,
-            wrapped_by=owner.version,
-        )
-        new = _with(new, closed(owner.cipher, os.urandom(KEY_BYTES), context(new)))
-        there = vault_keys.insert(self._database, new)
-        if there is None:  # the person was erased a moment ago
+        new = [
+            _drawn(person, record, max(one.versions, default=0) + 1, owner.version, owner.cipher)
+            for record, one in held.items()
+        ]
+        stored = vault_keys.insert_under(self._database, person, owner.version, new)
+        if len(stored) < len(new):  # the person was erased a moment ago
             self._owners.clear()
             raise destroyed(PERSON_PREFIX + person)
-        made = _held(person, [there], {owner.version: owner})
-        made = _Held(made.person, held.versions | made.versions)
-        if made.person in {person, ""}:
-            self._records.keep(reading, record, made)
-        return made
+        found = {}
+        for row in stored:
+            made = _held(person, [row], {owner.version: owner})
+            made = _Held(made.person, held[row.record].versions | made.versions)
+            if made.person in {person, ""}:
+                self._records.keep(reading, row.record, made)
+            found[row.record] = made
+        return found
 
     def _stored_top(self, kind: Kind, record: str, person: str) -> KeyRow:
         """A key under the key-encryption key, made if it is not there."""
@@ -238,7 +252,7 @@ class Keys:
             wrapped_by=self._wrapper.version,
         )
         new = _with(new, self._wrapper.wrap(os.urandom(KEY_BYTES), context(new)))
-        there = vault_keys.insert(self._database, new)
+        there = vault_keys.insert_top(self._database, new)
         if there is None:
             raise KeyMissing(f"The key of {record} vanished as it was stored: try again.")
         return there
@@ -259,6 +273,19 @@ def required_name(what: str, name: str) -> None:
             f"The {what} {name[:80]!r} is no name: 1 to 200 visible ASCII characters without |.",
             field=what,
         )
+
+
+def _drawn(person: str, record: str, version: int, owner: int, cipher: AESGCM) -> KeyRow:
+    """A new key of a record, closed under its person's."""
+    row = KeyRow(
+        kind="record",
+        record=record,
+        version=version,
+        person_id=person,
+        wrapped=None,
+        wrapped_by=owner,
+    )
+    return _with(row, closed(cipher, os.urandom(KEY_BYTES), context(row)))
 
 
 def _held(person: str, rows: Sequence[KeyRow], owners: dict[int, _Owner]) -> _Held:

@@ -216,13 +216,15 @@ async def _keep(
 async def receipt_view(held: Services, person_id: str, receipt: Receipt) -> ReceiptView:
     """A receipt with the titles of the entries that it cites."""
     found = await held.query(
-        lambda connection: [
-            entries.revisions(connection, person_id, one.entry_id) for one in receipt.entries
-        ]
+        lambda connection: entries.revisions(
+            connection, person_id, [one.entry_id for one in receipt.entries]
+        )
     )
     titles = [
-        next((row.title for row in rows if row.revision == one.revision), None)
-        for one, rows in zip(receipt.entries, found, strict=True)
+        next(
+            (row.title for row in found.get(one.entry_id, ()) if row.revision == one.revision), None
+        )
+        for one in receipt.entries
     ]
     known = [title for title in titles if title is not None]
     opened = iter(await anyio.to_thread.run_sync(held.vault.open_many, person_id, known))
@@ -248,6 +250,7 @@ async def receipt_view(held: Services, person_id: str, receipt: Receipt) -> Rece
         prompt_tokens=receipt.prompt_tokens,
         answer_tokens=receipt.answer_tokens,
         finish_reason=receipt.finish_reason,
+        instructed=receipt.instructed,
         entries=cited,
     )
 

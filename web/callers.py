@@ -16,7 +16,6 @@ from schemas.types import Role
 Access = Literal["public", "member", "admin"]
 Way = Literal["session", "bearer"]
 
-OPERATOR = "operator"  # who runs the installation: an admin with no life kept here
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 OWN_SITE = frozenset({"same-origin", "none"})  # "none": typed in, or from a bookmark
 

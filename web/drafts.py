@@ -43,6 +43,11 @@ class Target:
     revision: int
     event_id: str
 
+    @property
+    def record(self) -> str:
+        """Whose key closes its texts."""
+        return f"entry:{self.entry_id}"
+
 
 def targets(drafts: tuple[Draft, ...], identity: str) -> tuple[Target, ...]:
     """The revisions that a request's drafts become; a repeat of the request names the same.
@@ -98,9 +103,7 @@ async def append(held: Services, person_id: str, wanted: tuple[Target, ...]) -> 
         KeyDestroyed: If the person or an entry was erased.
         LogUnavailable: If Kafka does not have them; some may have been written.
     """
-    notes = await anyio.to_thread.run_sync(
-        lambda: [_note(held, person_id, target) for target in wanted]
-    )
+    notes = await anyio.to_thread.run_sync(_notes, held, person_id, wanted)
     partition = person_partition(ENTRY_EVENTS, person_id)
     written = await held.log.append_many(ENTRY_EVENTS, [(partition, note) for note in notes])
     return written[-1]
@@ -130,20 +133,23 @@ def _check(draft: Draft, prefix: str) -> None:
         )
 
 
-def _known(connection: Any, person_id: str, wanted: tuple[Target, ...]) -> list[list[EntryRow]]:
+def _known(
+    connection: Any, person_id: str, wanted: tuple[Target, ...]
+) -> dict[str, list[EntryRow]]:
     if people.find(connection, person_id) is None:
         raise NotFound("There is no such person.")
-    return [entries.revisions(connection, person_id, one.entry_id) for one in wanted]
+    return entries.revisions(connection, person_id, [one.entry_id for one in wanted])
 
 
 def _missing(
     held: Services,
     person_id: str,
     wanted: tuple[Target, ...],
-    known: list[list[EntryRow]],
+    known: dict[str, list[EntryRow]],
 ) -> tuple[Target, ...]:
     found = []
-    for target, rows in zip(wanted, known, strict=True):
+    for target in wanted:
+        rows = known.get(target.entry_id, [])
         row = next((one for one in rows if one.revision == target.revision), None)
         if row is not None and _same(held, person_id, target.draft, row):
             continue
@@ -165,8 +171,13 @@ def _same(held: Services, person_id: str, draft: Draft, row: EntryRow) -> bool:
     return told and held.vault.open_many(person_id, sealed) == given
 
 
+def _notes(held: Services, person_id: str, wanted: tuple[Target, ...]) -> list[Note]:
+    held.vault.keys.prepare(person_id, [target.record for target in wanted])
+    return [_note(held, person_id, target) for target in wanted]
+
+
 def _note(held: Services, person_id: str, target: Target) -> Note:
-    draft, record = target.draft, f"entry:{target.entry_id}"
+    draft, record = target.draft, target.record
 
     def sealed(field: str, text: str) -> Sealed:
         return held.vault.seal(person_id, record, field, text)

@@ -26,7 +26,6 @@ STATUS: dict[type[errors.LifelogError], int] = {
     errors.NotFound: 404,
     errors.Refused: 409,
     errors.KeyReused: 422,
-    errors.PositionExpired: 410,
     errors.NotBuilt: 501,
     errors.Unavailable: 503,
     errors.NotEnoughData: 422,

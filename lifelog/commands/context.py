@@ -1,22 +1,28 @@
-"""What every command shares: `--home`, `--server`, `--json`, and how it speaks."""
+"""What every command shares: `--home`, `--server`, `--json`, and how it speaks.
+
+Commands import what they need when they run: the tree of commands is made for every `--help` and
+for every process of the stack, and httpx, SQLAlchemy and the servers take seconds.
+"""
 
 import os
 import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from cyclopts import Parameter
+from platformdirs import user_cache_path
 from rich.console import Console
 
-from lifelog import operator
-from lifelog.client import Client
 from lifelog.servers.home import Home, home_at
-from lifelog.stack import Secrets, resolved, secrets_of, web_address
-from schemas.settings import PREFIX, Settings, read
-from schemas.types import Role
+from schemas.settings import Settings, read
+from schemas.types import OPERATOR, Role
+
+if TYPE_CHECKING:
+    from lifelog.client import Client
+    from lifelog.stack import Secrets
 
 
 @Parameter(name="*")
@@ -41,11 +47,10 @@ class Context:
     @cached_property
     def inherited(self) -> dict[str, str]:
         """The environment without our settings, for child processes."""
-        return {
-            name: text
-            for name, text in os.environ.items()  # noqa: TID251 - the command line's main
-            if not name.startswith(PREFIX)
-        }
+        from lifelog.processes import environment
+
+        cache = user_cache_path("lifelog", appauthor=False)
+        return environment(os.environ, cache)  # noqa: TID251 - the command line's main
 
     @cached_property
     def folder(self) -> Home:
@@ -55,29 +60,41 @@ class Context:
     @cached_property
     def full(self) -> Settings:
         """The settings with every address filled in."""
+        from lifelog.stack import resolved
+
         return resolved(self.folder, self.settings)
 
     @cached_property
-    def secrets(self) -> Secrets:
+    def secrets(self) -> "Secrets":
         """The home's secrets."""
+        from lifelog.stack import secrets_of
+
         return secrets_of(self.folder, self.settings)
 
     @property
     def address(self) -> str:
         """Of the server that commands speak to."""
+        from lifelog.stack import web_address
+
         return self.settings.server or web_address(self.settings)
 
-    def client(self) -> Client:
+    def client(self) -> "Client":
         """The API, as this machine's operator or as the bearer of LIFELOG_TOKEN."""
+        from lifelog.client import Client
+
         return Client(self.address, self.settings.token or self.operator_token)
 
     @property
     def operator_token(self) -> str:
         """The bearer token that only whoever can read the home folder has."""
+        from lifelog import operator
+
         return operator.token_of(self.folder)
 
-    def login_link(self, person: str = operator.OPERATOR, role: Role = "admin") -> str:
+    def login_link(self, person: str = OPERATOR, role: Role = "admin") -> str:
         """A link that logs its bearer in, once, within 15 minutes."""
+        from lifelog import operator
+
         kek = self.secrets.key_encryption_key
         return operator.login_link(self.address, self.full, kek, person, role)
 

@@ -1,15 +1,17 @@
 """Entries of a person's life."""
 
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from cyclopts import App
 from rich.table import Table
 
-from lifelog import folder
 from lifelog.commands.context import Context
 from schemas.ids import digest
 from schemas.types import Scope
+
+if TYPE_CHECKING:
+    from lifelog.folder import Draft
 
 
 def register(app: App) -> None:
@@ -27,6 +29,8 @@ def imported(path: Path, *, person: str, context: Context | None = None) -> None
         person: Whose life it is: their id.
         context: Options of every command.
     """
+    from lifelog import folder
+
     context = context or Context()
     drafts = folder.read(path)
     with context.client() as client:
@@ -68,7 +72,7 @@ def consent(entry: str, *scopes: Scope, person: str, context: Context | None = N
     context.show({"entryId": entry, "scopes": chosen}, f"{entry}: {', '.join(chosen) or 'never'}")
 
 
-def import_key(drafts: list[folder.Draft]) -> str:
+def import_key(drafts: "list[Draft]") -> str:
     """Names an import by what it holds, so that a repeat writes nothing."""
     import msgspec
 

@@ -7,8 +7,6 @@ from cyclopts import App
 from rich.table import Table
 
 from lifelog.commands.context import Context
-from lifelog.display import Display
-from lifelog.follow import follow
 
 
 def register(app: App) -> None:
@@ -36,6 +34,9 @@ def watch(job: str, *, context: Context | None = None) -> None:
         job: Its id.
         context: Options of every command.
     """
+    from lifelog.display import Display
+    from lifelog.follow import follow
+
     context = context or Context()
     with context.client() as client, Display(context.console) as display:
         ended = follow(client, job, display.train)

@@ -3,19 +3,14 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cyclopts import App
 
 from lifelog.commands.context import Context
-from lifelog.servers import postgres
-from lifelog.servers.home import locked, running_stack
-from lifelog.servers.launch import start
-from lifelog.stack import KEK
-from projections.database import Database, migrate, open_database
-from vault import recovery, sheet
-from vault.keys import Keys
-from vault.secrets import store
-from vault.wrapping import LocalWrapper
+
+if TYPE_CHECKING:
+    from projections.database import Database
 
 
 def register(app: App) -> None:
@@ -34,6 +29,9 @@ def backup(file: Path, *, passphrase: bool = False, context: Context | None = No
         passphrase: Ask for one, and put the key-encryption key into the file under it.
         context: Options of every command.
     """
+    from projections.database import open_database
+    from vault import recovery
+
     context = context or Context()
     said = context.console.input("passphrase: ", password=True) if passphrase else None
     kek = context.secrets.key_encryption_key
@@ -53,6 +51,9 @@ def verify(file: Path, *, context: Context | None = None) -> None:
         file: The backup.
         context: Options of every command.
     """
+    from projections.database import open_database
+    from vault import recovery
+
     context = context or Context()
     with open_database(context.full.database) as database:
         found = recovery.confirm(database, file, context.secrets.key_encryption_key)
@@ -72,6 +73,13 @@ def recover(
         passphrase: Take the key-encryption key from the backup, under its passphrase.
         context: Options of every command.
     """
+    from lifelog.stack import KEK
+    from projections.database import migrate
+    from vault import recovery, sheet
+    from vault.keys import Keys
+    from vault.secrets import store
+    from vault.wrapping import LocalWrapper
+
     context = context or Context()
     if file is not None and passphrase:
         kek = recovery.kek_from(file, context.console.input("passphrase: ", password=True))
@@ -93,13 +101,20 @@ def recover(
 
 def show_sheet(*, context: Context | None = None) -> None:
     """Print the recovery sheet again."""
+    from vault import sheet
+
     context = context or Context()
     context.console.print(sheet.recovery_sheet(context.secrets.key_encryption_key))
 
 
 @contextmanager
-def _reachable(context: Context) -> Iterator[Database]:
+def _reachable(context: Context) -> "Iterator[Database]":
     """The database; while the stack is down, the embedded one runs for as long as it is needed."""
+    from lifelog.servers import postgres
+    from lifelog.servers.home import locked, running_stack
+    from lifelog.servers.launch import start
+    from projections.database import open_database
+
     settings = context.settings
     down = not settings.database and running_stack(context.folder) is None
     with ExitStack() as stack:

@@ -1,17 +1,9 @@
 """The log and what is made of it: `events tail|schema`, `projections rebuild`."""
 
-import asyncio
-
 import msgspec
 from cyclopts import App
 
 from lifelog.commands.context import Context
-from projections import rebuild as rebuilding
-from projections.database import Database, open_database
-from schemas import catalogue
-from schemas.codec import TYPES
-from schemas.errors import NotFound
-from streams.log import Log
 
 
 def register(app: App) -> None:
@@ -47,6 +39,10 @@ def schema(kind: str, *, context: Context | None = None) -> None:
         kind: Its type: lifelog.job.submitted
         context: Options of every command.
     """
+    from schemas import catalogue
+    from schemas.codec import TYPES
+    from schemas.errors import NotFound
+
     context = context or Context()
     if kind not in TYPES:
         known = ", ".join(sorted(TYPES))
@@ -57,13 +53,20 @@ def schema(kind: str, *, context: Context | None = None) -> None:
 
 def rebuild(*, context: Context | None = None) -> None:
     """Make the tables anew from the log, and let readers see the new ones at once."""
+    import asyncio
+
+    from projections import rebuild as rebuilding
+    from projections.database import Database, open_database
+    from streams.log import Log
+
     context = context or Context()
     settings = context.full
+
+    async def rebuilt(database: Database) -> None:
+        opened = Log.open(settings.kafka, prefix=settings.prefix, source="/lifelog/rebuild")
+        async with opened as log:
+            await rebuilding.rebuild(database, log)
+
     with open_database(settings.database) as database:
-        asyncio.run(_rebuild(database, settings.kafka, settings.prefix))
+        asyncio.run(rebuilt(database))
     context.show({"rebuilt": True}, "The tables are made anew.")
-
-
-async def _rebuild(database: Database, kafka: str, prefix: str) -> None:
-    async with Log.open(kafka, prefix=prefix, source="/lifelog/rebuild") as log:
-        await rebuilding.rebuild(database, log)

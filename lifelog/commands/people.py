@@ -4,7 +4,7 @@ from cyclopts import App
 from rich.table import Table
 
 from lifelog.commands.context import Context
-from lifelog.operator import OPERATOR
+from schemas.types import OPERATOR
 
 
 def register(app: App) -> None:

@@ -7,23 +7,19 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
-import psutil
 from cyclopts import App, Parameter
 from rich.panel import Panel
 from rich.table import Table
 
-from lifelog import demonstration, doctor, processes
 from lifelog.commands.context import Context
-from lifelog.display import Display
-from lifelog.runtime import Runtime, recovery_sheet_once, statuses
 from lifelog.servers.home import running_stack
-from lifelog.stack import prepare, process_settings
 from schemas.errors import DatabaseUnavailable, LogUnavailable, ServerFailed
 
 READY_WITHIN_S = 300.0  # the first start fetches the broker and converts the base
 STOPPED_WITHIN_S = 60.0
 LOOK_EVERY_S = 0.2
 SERVERS_AGAIN_AFTER_S = 2.0
+WAITS = "waits: "  # how the detail of a part begins that waits for a server
 
 
 def register(app: App) -> None:
@@ -48,6 +44,8 @@ def demo(
         name: Whose life the folder tells.
         context: Options of every command.
     """
+    from lifelog import demonstration
+
     demonstration.show(context or Context(), once=once, life=life, name=name)
 
 
@@ -58,6 +56,8 @@ def up(*, foreground: bool = False, context: Context | None = None) -> None:
         foreground: Stay, and stop it with Ctrl-C.
         context: Options of every command.
     """
+    from lifelog.runtime import Runtime, recovery_sheet_once
+
     context = context or Context()
     if foreground:
         _stay(context)
@@ -90,6 +90,8 @@ def up(*, foreground: bool = False, context: Context | None = None) -> None:
 
 def down(*, context: Context | None = None) -> None:
     """Stop the stack in good order."""
+    import psutil
+
     context = context or Context()
     found = running_stack(context.folder)
     if found is None:
@@ -114,6 +116,9 @@ def status(*, context: Context | None = None) -> None:
     if found is None:
         context.show({"up": False}, f"No stack runs on {context.folder.root}.")
         sys.exit(1)
+    from lifelog import doctor
+    from lifelog.runtime import statuses
+
     parts = statuses(context)
     table = Table("process", "state", "pid", "starts again", "memory MB", box=None)
     for one in parts:
@@ -149,11 +154,16 @@ def run(
     if process == "setup":  # creates topics and tables, and ends
         _prepare_once_servers_answer(context)
         return
+    from lifelog import processes
+    from lifelog.stack import process_settings
+
     processes.run(process, process_settings(process, context.folder, context.settings))
 
 
 def examine(*, context: Context | None = None) -> None:
     """Look for what would keep the stack from working here. Exit status 1 if something would."""
+    from lifelog import doctor
+
     context = context or Context()
     findings = doctor.examine(context)
     table = Table("", "what", "finding", box=None)
@@ -166,6 +176,9 @@ def examine(*, context: Context | None = None) -> None:
 
 
 def _stay(context: Context) -> None:
+    from lifelog.display import Display
+    from lifelog.runtime import Runtime
+
     display = Display(context.console, hint="Ctrl-C stops everything")
     with display, Runtime.reserved(context) as runtime:
         runtime.run_until_signalled(display.observe)
@@ -173,7 +186,9 @@ def _stay(context: Context) -> None:
 
 def _prepare_once_servers_answer(context: Context) -> None:
     """Create topics and tables; in containers the servers start at the same moment as we do."""
-    end = time.monotonic() + READY_WITHIN_S
+    from lifelog.stack import prepare
+
+    end = time.monotonic() + context.settings.servers_within_s
     while True:
         try:
             prepare(context.folder, context.settings)
@@ -187,8 +202,16 @@ def _prepare_once_servers_answer(context: Context) -> None:
 
 
 def _await(context: Context, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + READY_WITHIN_S
+    from lifelog.runtime import published
+
+    end = time.monotonic() + READY_WITHIN_S + context.settings.servers_within_s
+    said = ""
     while time.monotonic() < end:
+        waiting = [one for one in published(context) if one.detail.startswith(WAITS)]
+        for one in waiting:
+            if one.detail != said:
+                said = one.detail
+                context.console.print(f"{one.name} {said}", soft_wrap=True)
         if process.poll() is not None:
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-12:])
             raise ServerFailed(f"The stack did not start: see {log}\n{tail}")
@@ -196,4 +219,4 @@ def _await(context: Context, process: subprocess.Popen[bytes], log: Path) -> Non
             return
         time.sleep(LOOK_EVERY_S)
     process.terminate()
-    raise ServerFailed(f"The stack was not ready within {READY_WITHIN_S:.0f} s: see {log}")
+    raise ServerFailed(f"The stack was not ready in time: see {log}")

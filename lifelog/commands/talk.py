@@ -6,8 +6,6 @@ import msgspec
 from cyclopts import App
 
 from lifelog.commands.context import Context
-from lifelog.display import Display
-from lifelog.follow import follow
 from schemas.types import Priority
 
 
@@ -32,6 +30,9 @@ def train(
         watch: Follow it to its end.
         context: Options of every command.
     """
+    from lifelog.display import Display
+    from lifelog.follow import follow
+
     context = context or Context()
     with context.client() as client:
         job = client.start(person, priority=priority)

@@ -55,7 +55,7 @@ def prepare(
     """
     jars = kafka_jars.ensure(cache or kafka_jars.cache(), kafka_jars.pinned(), fetched)
     await_leftovers(NAME, _mark(home.logs))
-    require_free(needs(port, controller_port))
+    require_free(needs(port, controller_port, bind))
     scratch = _fresh(home.run / "kafka")
     (home.kafka / LOGGING.name).write_bytes(LOGGING.read_bytes())
     (home.kafka / PROPERTIES).write_text(
@@ -74,10 +74,10 @@ def prepare(
     )
 
 
-def needs(port: int, controller_port: int) -> list[Need]:
+def needs(port: int, controller_port: int, bind: str = LOOPBACK) -> list[Need]:
     """The ports that the broker listens on."""
     return [
-        Need(port, NAME, "LIFELOG_KAFKA_PORT"),
+        Need(port, NAME, "LIFELOG_KAFKA_PORT", bind),
         Need(controller_port, "Kafka's controller", "LIFELOG_KAFKA_CONTROLLER_PORT"),
     ]
 

@@ -8,12 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from fcntl import LOCK_EX, flock
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
-from jgo.maven import MavenContext
 from platformdirs import user_cache_path
 
 from schemas.errors import JarMismatch, JarsUnavailable
+
+if TYPE_CHECKING:
+    from jgo.maven import MavenContext
 
 LOCK = Path(__file__).with_name("kafka.lock")
 DOWNLOADS = 4  # at a time
@@ -103,8 +106,10 @@ def ensure(
     return paths
 
 
-def maven(repository: Path) -> MavenContext:
+def maven(repository: Path) -> "MavenContext":
     """A resolver in pure Python that keeps what it fetches in `repository` alone."""
+    from jgo.maven import MavenContext  # only where something is missing: it takes half a second
+
     return MavenContext(repo_cache=repository, local_repos=[], timeout=TIMEOUT_S)
 
 

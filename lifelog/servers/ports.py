@@ -1,5 +1,7 @@
-"""Which loopback ports are free, and who holds those that are not."""
+"""Which ports are free, and who holds those that are not."""
 
+import errno
+import os
 import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -7,7 +9,7 @@ from contextlib import ExitStack
 import msgspec
 import psutil
 
-from schemas.errors import PortInUse
+from schemas.errors import PortInUse, SetupFailed
 
 LOOPBACK = "127.0.0.1"
 
@@ -18,6 +20,7 @@ class Need(msgspec.Struct, frozen=True):
     port: int
     server: str  # as a reader knows it: "Kafka"
     setting: str  # what to set to move it: "LIFELOG_KAFKA_PORT"
+    host: str = LOOPBACK  # the address that it binds
 
 
 def require_free(needs: Sequence[Need]) -> None:
@@ -25,22 +28,40 @@ def require_free(needs: Sequence[Need]) -> None:
 
     Raises:
         PortInUse: If any is taken; the message names each, who holds it and what to set.
+        SetupFailed: If an address is not this machine's, or a port is not ours to use.
     """
-    taken = [need for need in needs if not is_free(need.port)]
+    hindrances = {need: _hindrance(need.port, need.host) for need in needs}
+    taken = [need for need, number in hindrances.items() if number == errno.EADDRINUSE]
     if taken:
         raise PortInUse("\n".join(map(_complaint, taken)), field=taken[0].setting)
+    for need, number in hindrances.items():
+        if number:
+            raise SetupFailed(
+                f"{need.server} cannot listen on {need.host} port {need.port}"
+                f" ({os.strerror(number)}): set another address, or {need.setting}",
+                field=need.setting,
+            )
 
 
-def is_free(port: int) -> bool:
-    """Whether a server of ours could listen on this loopback port now."""
-    with socket.socket() as probe:
+def is_free(port: int, host: str = LOOPBACK) -> bool:
+    """Whether a server of ours could listen on this address now."""
+    return not _hindrance(port, host)
+
+
+def _hindrance(port: int, host: str) -> int:
+    """The system's number of what keeps a server from listening there; 0: nothing."""
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except socket.gaierror:
+        return errno.EADDRNOTAVAIL
+    with socket.socket(family) as probe:
         # As the servers do: connections that linger after a restart do not take the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return False
-    return True
+            probe.bind(address)
+        except OSError as error:
+            return error.errno or errno.EADDRNOTAVAIL
+    return 0
 
 
 def free_ports(count: int) -> list[int]:

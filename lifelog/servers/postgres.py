@@ -43,7 +43,7 @@ def prepare(home: Home, port: int, *, bind: str = LOOPBACK, password: str = "") 
     """
     name = cluster_name(home)
     await_leftovers(NAME, name)
-    require_free(needs(port))
+    require_free(needs(port, bind))
     account = _account()
     logs = home.logs / "postgres"
     logs.mkdir(mode=PRIVATE, exist_ok=True)
@@ -77,9 +77,9 @@ def prepare(home: Home, port: int, *, bind: str = LOOPBACK, password: str = "") 
     )
 
 
-def needs(port: int) -> list[Need]:
+def needs(port: int, bind: str = LOOPBACK) -> list[Need]:
     """The port that the database listens on."""
-    return [Need(port, NAME, "LIFELOG_DATABASE_PORT")]
+    return [Need(port, NAME, "LIFELOG_DATABASE_PORT", bind)]
 
 
 def address(home: Home, port: int) -> str:

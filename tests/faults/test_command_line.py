@@ -16,6 +16,7 @@ NOBODY = "http://127.0.0.1:9"  # the port of "discard": nothing listens there
 ELSEWHERE = {
     "LIFELOG_KAFKA": "127.0.0.1:9",
     "LIFELOG_DATABASE": "postgresql://a:b@127.0.0.1:9/c",
+    "LIFELOG_SERVERS_WITHIN_S": "3",
 }
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from lifelog.servers.launch import Launch
 from lifelog.supervisor import Service, Step, Supervisor
-from schemas.errors import PortInUse, ServerFailed
+from schemas.errors import LogUnavailable, PortInUse, ServerFailed
 
 SLEEP = "import time; time.sleep(600)"
 
@@ -47,7 +47,7 @@ def _running(supervisor: Supervisor) -> Iterator[None]:
 def _swallow(supervisor: Supervisor) -> None:
     try:
         supervisor.run()
-    except (ServerFailed, PortInUse):
+    except (ServerFailed, PortInUse, LogUnavailable):
         return
 
 
@@ -113,6 +113,39 @@ def test_a_fault_that_no_retry_mends_is_told_at_once(tmp_path: Path) -> None:
     supervisor = Supervisor([Service(name="web", prepare=taken)])
     with _running(supervisor), pytest.raises(PortInUse):
         supervisor.await_ready(10)
+
+
+def test_a_step_waits_for_a_server_that_comes_up_late(tmp_path: Path) -> None:
+    tries = 0
+
+    def act() -> None:
+        nonlocal tries
+        tries += 1
+        if tries <= 6:
+            raise LogUnavailable("Kafka at elsewhere:9092 does not answer.")
+
+    supervisor = Supervisor(
+        [
+            Step(name="setup", act=act, within_s=60),
+            _service("one", tmp_path, after=("setup",)),
+        ]
+    )
+    with _running(supervisor):
+        _until(lambda: supervisor.health()[0].state == "restarting")
+        told = supervisor.health()[0].detail
+        supervisor.await_ready(30)
+
+    assert told == "waits: Kafka at elsewhere:9092 does not answer."
+    assert tries == 7
+
+
+def test_a_step_whose_server_never_comes_up_ends_with_its_code(tmp_path: Path) -> None:
+    def act() -> None:
+        raise LogUnavailable("Kafka at elsewhere:9092 does not answer.")
+
+    supervisor = Supervisor([Step(name="setup", act=act, within_s=2)])
+    with _running(supervisor), pytest.raises(LogUnavailable, match="waited for: 2 s"):
+        supervisor.await_ready(20)
 
 
 def test_children_die_with_the_supervising_process(tmp_path: Path) -> None:

@@ -22,10 +22,10 @@ from schemas import authority, commands, ids
 from schemas.settings import Settings
 from schemas.telemetry import TelemetryReported, Tick
 from schemas.topics import JOB_COMMANDS, JOB_PARTITIONS, RUN_TELEMETRY, Topic
+from schemas.types import OPERATOR
 from streams.log import Log, create_topics
 from tests.web.stack import Processes, text, wait_until
 from vault.secrets import access_secret
-from web.callers import OPERATOR
 from web.services import now
 from web.sessions import Sessions
 

@@ -8,11 +8,22 @@ from hypothesis import strategies as some
 
 from projections.attempts import ATTEMPTS
 from projections.fold import FOLDED, TABLES, fold, schema_of, touched
+from projections.history import JOB_EVENTS
 from projections.jobs import JOBS
 from projections.tables import Rows
 from schemas import events
 from schemas.errors import RecordCorrupt
-from tests.projections.histories import START, Story, granted, of_attempt, split, stories, submitted
+from tests.projections.histories import (
+    DIGEST,
+    START,
+    Story,
+    granted,
+    of_attempt,
+    split,
+    stories,
+    submitted,
+    succeeded,
+)
 
 
 class Store:
@@ -96,3 +107,18 @@ def test_telemetry_alone_stands_in_tables_that_a_rebuild_shares():
     assert [topic.name for topic in FOLDED if schema_of(topic.name, "live_v1") != "live_v1"] == [
         "runs.telemetry"
     ]
+
+
+def test_a_jobs_history_tells_how_many_entries_its_dataset_was_made_of():
+    store, story = Store(), Story()
+    story.job(submitted("a"))
+    story.job(granted("a", 1))
+    built = of_attempt(
+        events.DatasetBuilt, "a", 1, dataset=DIGEST, manifest=DIGEST, examples=40, entries=139
+    )
+    story.job(built)
+    story.job(succeeded("a", 1, "v1"))
+    store.apply(story.records)
+
+    told = [row.payload.get("entries") for row in store.tables[JOB_EVENTS].values()]
+    assert told == [None, None, 139, None]

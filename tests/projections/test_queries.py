@@ -177,7 +177,9 @@ def test_what_an_entry_may_be_used_for_is_its_own_consent_else_its_persons(table
         newest = entries.newest(connection, "ann")
         assert entries.find(connection, "bob", "e0") is None
         assert entries.find(connection, "ann", "e2").scopes == ()
-        assert [one.words for one in entries.revisions(connection, "ann", "e0")] == [12, 20]
+        revisions = entries.revisions(connection, "ann", ["e0", "bobs", "e1"])
+        words = {name: [one.words for one in own] for name, own in revisions.items()}
+        assert words == {"e0": [12, 20], "e1": [12]}
         assert entries.total(connection, "ann") == entries.Total(entries=3, words=44)
     assert used == {
         ("ann", "train"): [("e0", 2)],

@@ -12,6 +12,7 @@ from lifelog.servers.home import Home, home_at, locked, running_stack
 from lifelog.servers.ports import Need, free_ports, is_free, require_free
 from schemas.errors import HomeInUse, PortInUse, SetupFailed
 
+EVERYWHERE = "0.0.0.0"  # noqa: S104
 HOLD = """
 import sys
 from pathlib import Path
@@ -89,3 +90,19 @@ def test_free_ports_are_distinct_and_free() -> None:
     ports = free_ports(5)
     assert len(set(ports)) == 5
     assert all(map(is_free, ports))
+
+
+def test_the_address_that_will_be_bound_is_looked_at() -> None:
+    with socket.create_server(("127.0.0.2", 0)) as held:
+        port = held.getsockname()[1]
+        assert is_free(port)
+        assert not is_free(port, "127.0.0.2")
+        assert not is_free(port, EVERYWHERE)
+        with pytest.raises(PortInUse, match="web"):
+            require_free([Need(port, "web", "LIFELOG_WEB_PORT", EVERYWHERE)])
+
+
+def test_an_address_of_another_machine_is_told_from_a_taken_port() -> None:
+    with pytest.raises(SetupFailed, match=r"192\.0\.2\.1") as refused:
+        require_free([Need(free_ports(1)[0], "web", "LIFELOG_WEB_PORT", "192.0.2.1")])
+    assert not isinstance(refused.value, PortInUse)

@@ -85,6 +85,34 @@ def test_a_streamed_answer_is_the_whole_one_in_pieces(endpoint: Endpoint, life: 
     assert receipt.finish_reason == chunks[-1].choices[0].finish_reason
 
 
+@pytest.mark.parametrize("role", ["system", "developer"])
+def test_a_system_message_is_added_after_the_personas_own(
+    endpoint: Endpoint, life: Life, role: str
+):
+    life.entry(PERSON, "e1", "My dog was called Bess.")
+    bare = ask(endpoint).json()
+
+    instruction = {"role": role, "content": "Answer in French."}
+    told = ask(endpoint, messages=[instruction, *QUESTION]).json()
+
+    receipts = [one["lifelog"]["receipt"] for one in (bare, told)]
+    assert [receipt["instructed"] for receipt in receipts] == [False, True]
+    assert receipts[0]["entries"] == receipts[1]["entries"] != []
+    added = receipts[1]["prompt_tokens"] - receipts[0]["prompt_tokens"]
+    assert 3 <= added <= 10, "its words, and nothing of a message of its own"
+
+
+def test_a_long_system_message_leaves_the_memories_their_room(endpoint: Endpoint, life: Life):
+    life.entry(PERSON, "e1", "My dog was called Bess.")
+    long = {"role": "system", "content": "Be kind and brief. " * 150}
+
+    told = ask(endpoint, messages=[long, *QUESTION]).json()
+    too_long = ask(endpoint, messages=[long, long, long, *QUESTION])
+
+    assert [one["entry_id"] for one in told["lifelog"]["receipt"]["entries"]] == ["e1"]
+    assert (too_long.status_code, too_long.json()["error"]["code"]) == (413, "too-large")
+
+
 def test_without_memories_nothing_is_retrieved(endpoint: Endpoint, life: Life):
     life.entry(PERSON, "e1", "My dog was called Bess.")
 
@@ -158,7 +186,6 @@ WHO = '"lifelog": {"person": "p", "name": "n"}}'
         ("{", None),
         (ASKED + '"model": "x"}', None),
         ('{"messages": [], ' + WHO, None),
-        (ASKED.replace("[", '[{"role": "system", "content": "x"}, ') + WHO, "messages"),
         (ASKED.replace("user", "assistant") + WHO, "messages"),
         (ASKED + '"temperature": 9, ' + WHO, None),
         (ASKED + '"tools": [1], ' + WHO, "tools"),

@@ -18,7 +18,7 @@ from schemas.errors import (
     KeyMissing,
     StorageUnavailable,
 )
-from vault.artifacts import Artifacts
+from vault.artifacts import Artifacts, sweep
 from vault.sealing import Vault
 from vault.streams import CHUNK, HEADER_BYTES, TAG
 
@@ -278,9 +278,9 @@ def test_what_a_crash_left_half_written_is_swept(artifacts: Artifacts, tmp_path:
     digest = artifacts.put(None, b"data")
     stale = tmp_path / "artifacts" / "incoming" / "left"
     stale.write_bytes(b"half")
-    assert artifacts.sweep() == 0
+    assert sweep(tmp_path / "artifacts") == 0
     os.utime(stale, (0, 0))
-    assert artifacts.sweep() == 1
+    assert sweep(tmp_path / "artifacts") == 1
     assert not stale.exists()
     assert artifacts.get(None, digest) == b"data"
 

@@ -358,3 +358,55 @@ def test_without_a_database_nothing_is_sealed_and_the_error_says_why() -> None:
         ):
             with pytest.raises(DatabaseUnavailable):
                 attempt()
+
+
+def test_keys_of_many_records_are_made_in_one_transaction(database: Database, vault: Vault) -> None:
+    vault.seal("ada", "entry:0", "text", "there before")
+    names = [f"entry:{number}" for number in range(50)]
+    commits = 0
+
+    @sa.event.listens_for(database.engine, "commit")
+    def _counted(_connection: sa.Connection) -> None:
+        nonlocal commits
+        commits += 1
+
+    try:
+        vault.keys.prepare("ada", names)
+        sealed = [vault.seal("ada", name, "text", name) for name in names]
+    finally:
+        sa.event.remove(database.engine, "commit", _counted)
+
+    assert commits == 2  # what is there is read, what is not is made
+    assert Vault(database, bytes(range(32))).open_many("ada", sealed) == names
+
+
+def test_processes_that_prepare_the_same_keys_at_once_agree(database: Database) -> None:
+    racers = 6
+    vaults = [Vault(database, bytes(range(32))) for _ in range(racers)]
+    names = [f"entry:{number}" for number in range(200)]
+    start = Barrier(racers)
+
+    def seal(index: int) -> list[Sealed]:
+        start.wait()
+        vaults[index].keys.prepare("ada", names if index % 2 else names[::-1])
+        return [vaults[index].seal("ada", name, "text", name) for name in names]
+
+    with ThreadPoolExecutor(racers) as threads:
+        sealed = list(threads.map(seal, range(racers)))
+
+    fresh = Vault(database, bytes(range(32)))
+    assert [fresh.open_many("ada", each) for each in sealed] == [names] * racers
+
+
+def test_an_erased_record_among_many_is_refused_alone(vault: Vault) -> None:
+    vault.destroy("entry:2")
+    vault.keys.prepare("ada", ["entry:1", "entry:2", "entry:3"])
+    vault.seal("ada", "entry:3", "text", "hers")
+    with pytest.raises(KeyDestroyed):
+        vault.seal("ada", "entry:2", "text", "late")
+
+
+def test_an_erased_person_gets_no_keys_for_many_records(vault: Vault) -> None:
+    vault.destroy("person:ada")
+    with pytest.raises(KeyDestroyed):
+        vault.keys.prepare("ada", ["entry:1", "entry:2"])

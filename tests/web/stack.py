@@ -21,9 +21,9 @@ from lifelog.servers.ports import free_ports
 from projections.database import migrate, open_database
 from schemas import authority
 from schemas.settings import Settings, write
+from schemas.types import OPERATOR
 from streams.log import Log, create_topics
 from web.app import build
-from web.callers import OPERATOR
 from web.main import opened
 from web.services import Services
 

@@ -206,17 +206,6 @@ def test_openais_client_streams_and_the_last_chunk_has_the_receipt(
             400,
             "invalid-body",
         ),
-        (
-            {
-                "model": "base",
-                "messages": [
-                    {"role": "system", "content": "a"},
-                    {"role": "user", "content": "a"},
-                ],
-            },
-            400,
-            "invalid-body",
-        ),
     ],
 )
 def test_a_request_that_cannot_be_met_is_refused_in_openais_form(
@@ -226,6 +215,15 @@ def test_a_request_that_cannot_be_met_is_refused_in_openais_form(
     answer = hetty.client.post("/v1/chat/completions", json=whole)
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code), answer.text
     assert answer.json()["error"]["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize("role", ["system", "developer"])
+def test_a_system_message_is_taken_and_the_receipt_says_so(hetty: Person, role: str) -> None:
+    messages = [{"role": role, "content": "Be brief."}, {"role": "user", "content": "Who?"}]
+    body = {"model": "base", "messages": messages, "max_tokens": 2}
+    answer = hetty.client.post("/v1/chat/completions", json=body)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["lifelog"]["receipt"]["instructed"] is True
 
 
 def test_an_unknown_bearer_is_refused_in_openais_form(talking: Stack) -> None:

@@ -96,40 +96,44 @@ class Answering:
 
     def _prompt(self, request: ChatRequest) -> Prompt:
         about, question = request.lifelog, request.messages[-1].text
-        turns = [
-            Message("user" if said.role == "user" else "assistant", said.text)
-            for said in request.messages[:-1]
-        ]
         hits: list[Hit] = []
         if about.memories:
             hits = self._memories.find(about.person, question, PASSAGES_MAX)
-        ids = self._ids(about.name, question, hits, [])
-        while hits and len(ids) > GROUNDED_TOKENS:
+        # A system message of the caller's takes nothing from the room that memories have.
+        alone = len(self._ids(request, [], [])) - len(self._ids(request, [], [], instructions=""))
+        ids = self._ids(request, hits, [])
+        while hits and len(ids) > min(GROUNDED_TOKENS + alone, PROMPT_TOKENS):
             hits = hits[:-1]
-            ids = self._ids(about.name, question, hits, [])
+            ids = self._ids(request, hits, [])
         if len(ids) > PROMPT_TOKENS:
             raise TooLarge(
-                f"The question has {len(ids)} tokens; at most {PROMPT_TOKENS} fit.",
+                f"The question has {len(ids)} tokens, system messages included; at most"
+                f" {PROMPT_TOKENS} fit.",
                 field="messages",
             )
-        return Prompt(self._with_turns(about.name, question, hits, turns, ids), tuple(hits))
+        return Prompt(self._with_turns(request, hits, ids), tuple(hits))
 
-    def _with_turns(
-        self, name: str, question: str, hits: list[Hit], turns: list[Message], ids: list[int]
-    ) -> list[int]:
+    def _with_turns(self, request: ChatRequest, hits: list[Hit], ids: list[int]) -> list[int]:
         """The prompt with as many of the newest turns as fit, an exchange at a time."""
+        turns = request.turns
         for start in range(len(turns) - 1, -1, -1):
             if turns[start].role != "user":
                 continue
-            longer = self._ids(name, question, hits, turns[start:])
+            longer = self._ids(request, hits, turns[start:])
             if len(longer) > PROMPT_TOKENS:
                 break
             ids = longer
         return ids
 
     def _ids(
-        self, name: str, question: str, hits: Sequence[Hit], turns: Sequence[Message]
+        self,
+        request: ChatRequest,
+        hits: Sequence[Hit],
+        turns: Sequence[Message],
+        instructions: str | None = None,
     ) -> list[int]:
+        """The prompt's tokens; with the request's own instructions where none are given."""
+        told = request.instructions if instructions is None else instructions
         memories = [
             Memory(
                 entry_id=hit.passage.entry_id,
@@ -139,7 +143,8 @@ class Answering:
             )
             for hit in hits
         ]
-        return prompt_ids(self._engine.base.tokenizer, layout(name, question, memories, turns))
+        said = layout(request.lifelog.name, request.messages[-1].text, memories, turns, told)
+        return prompt_ids(self._engine.base.tokenizer, said)
 
     def _order(
         self, request: ChatRequest, prompt: Prompt, weights: Weights | None, seed: int
@@ -177,4 +182,5 @@ class Answering:
             prompt_tokens=len(prompt.ids),
             answer_tokens=last.answer_tokens,
             finish_reason=last.finish_reason or "stop",
+            instructed=bool(request.instructions),
         )

@@ -7,11 +7,13 @@ from msgspec import Meta
 
 from schemas.errors import InvalidBody
 from schemas.events import Receipt
+from schemas.prompts import Message
 from schemas.types import Digest
 from trainer.serving.sampling import Probability, Temperature
 
 MAX_TOKENS = 1_024
 STOPS_MAX = 4
+INSTRUCTING = frozenset({"system", "developer"})  # roles
 
 Tokens = Annotated[int, Meta(ge=1, le=MAX_TOKENS)]
 Seed = Annotated[int, Meta(ge=0, le=2**53 - 1)]  # every JSON reader keeps its digits
@@ -80,6 +82,21 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     n: Literal[1] | None = None
 
     @property
+    def instructions(self) -> str:
+        """The texts of all system messages, wherever they stand."""
+        texts = (said.text.strip() for said in self.messages if said.role in INSTRUCTING)
+        return "\n\n".join(filter(None, texts))
+
+    @property
+    def turns(self) -> list[Message]:
+        """What was said before the question."""
+        return [
+            Message("user" if said.role == "user" else "assistant", said.text)
+            for said in self.messages[:-1]
+            if said.role not in INSTRUCTING
+        ]
+
+    @property
     def stops(self) -> tuple[str, ...]:
         """The texts that end the answer."""
         given = (self.stop,) if isinstance(self.stop, str) else self.stop or ()
@@ -117,10 +134,6 @@ def read_chat(body: bytes) -> ChatRequest:
         raise InvalidBody(f"{', '.join(unsupported)}: not supported.", field=unsupported[0])
     if request.messages[-1].role != "user":
         raise InvalidBody("The last message must be the user's question.", field="messages")
-    if any(said.role in {"system", "developer"} for said in request.messages):
-        raise InvalidBody(
-            "System messages are not taken: the prompt's layout is fixed.", field="messages"
-        )
     return request
 
 

@@ -8,14 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from schemas import authority, settings
-from schemas.errors import InvalidSetting
+from schemas.errors import InvalidSetting, StorageUnavailable
 from schemas.settings import Settings
 from schemas.topics import POOLS
 from streams.log import Log
 from trainer.keys import command_secret, key_encryption_key
 from trainer.worker.attempt import Places
 from trainer.worker.worker import Timing, Worker
-from vault import secrets
+from vault import artifacts, secrets
+
+CLOSE_WITHIN_S = 0.5  # what could be said was said by then
 
 
 def main(given: Settings) -> None:
@@ -32,6 +34,7 @@ def main(given: Settings) -> None:
         for name, value in os.environ.items()  # noqa: TID251 - a process's main
         if not name.startswith(settings.PREFIX)
     }
+    _sweep(Path(given.home) / "artifacts")
     asyncio.run(_work(given, environ))
 
 
@@ -70,13 +73,14 @@ async def _work(given: Settings, environ: Mapping[str, str]) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with Log.open(
+    log = Log.open(
         given.kafka,
         prefix=given.prefix,
         source=f"/lifelog/worker/{given.worker}",
         issuer=issuer,
         key=issuer_key(given, issuer),
-    ) as log:
+    )
+    try:
         worker = Worker(
             log,
             worker_id=given.worker,
@@ -90,6 +94,8 @@ async def _work(given: Settings, environ: Mapping[str, str]) -> None:
             say=_say,
         )
         await worker.run(stop)
+    finally:
+        await log.close(CLOSE_WITHIN_S)
 
 
 def issuer_key(given: Settings, issuer: str) -> bytes:
@@ -115,6 +121,17 @@ def places(given: Settings) -> Places:
         threads=given.threads,
         partition=POOLS.index(given.pool),
     )
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what an attempt that was killed left half written; a fault shows when it is used."""
+    try:
+        swept = artifacts.sweep(folder)
+    except StorageUnavailable as error:
+        _say(str(error))
+        return
+    if swept:
+        _say(f"{swept} files that an earlier process left half written are removed")
 
 
 def _say(line: str) -> None:

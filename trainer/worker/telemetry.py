@@ -11,6 +11,7 @@ from pathlib import Path
 from schemas.errors import LogUnavailable
 from schemas.events import LeaseGranted
 from schemas.ids import partition_of
+from schemas.positions import Position
 from schemas.telemetry import TelemetryReported, Tick
 from schemas.topics import JOB_PARTITIONS, RUN_TELEMETRY
 from streams.log import Log, Note
@@ -38,6 +39,7 @@ class Telemetry:
         self._metrics = MetricsFile(home / "metrics")
         self._away_until = 0.0  # loop time; a broker that is gone is not asked at every turn
         self._lock = asyncio.Lock()
+        self._sending: asyncio.Future[list[Position]] | None = None
 
     def add(self, grant: LeaseGranted, tick: Tick) -> None:
         """Take a tick of an attempt; returns at once."""
@@ -50,8 +52,10 @@ class Telemetry:
             await self.flush()
 
     def give_up_on_the_log(self) -> None:
-        """Spool from now on: the process ends, and the next one will send it."""
+        """Spool from now on, what is being sent too: the process ends, the next one sends it."""
         self._away_until = float("inf")
+        if self._sending is not None:
+            self._sending.cancel()
 
     async def flush(self) -> None:
         """Send what waits; spool it where the log does not take it."""
@@ -77,11 +81,19 @@ class Telemetry:
             return True
         if now < self._away_until:
             return False
+        appended = self._log.append_many(RUN_TELEMETRY, [_placed(record) for record in records])
+        sending = self._sending = asyncio.ensure_future(appended)
         try:
-            await self._log.append_many(RUN_TELEMETRY, [_placed(record) for record in records])
-        except LogUnavailable:
-            self._away_until = now + TRY_AGAIN_AFTER_S
+            await asyncio.wait({sending})
+        finally:
+            sending.cancel()  # no effect on what is done
+        if sending.cancelled():
             return False
+        if isinstance(error := sending.exception(), LogUnavailable):
+            self._away_until = max(self._away_until, now + TRY_AGAIN_AFTER_S)
+            return False
+        if error is not None:
+            raise error
         return True
 
     def _records(self) -> list[TelemetryReported]:

@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 import datetime
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
 import msgspec
@@ -23,8 +23,11 @@ from trainer.worker.outbox import Outbox
 from trainer.worker.telemetry import Telemetry
 
 ASK_AGAIN_AFTER_S = 1.0
-LEAVE_WITHIN_S = 3.0  # the log may be away; whoever waits for this process will not wait long
+LEAVE_WITHIN_S = 2.5  # the log may be away; with the time to give back it stays below 10 s
 RENEWALS_KEPT = 50  # more than are ever on their way
+
+
+Result = TypeVar("Result")
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +92,9 @@ class Worker:
         Raises:
             AlreadyExists: If another process joined under this worker's id.
         """
-        position = await self._end()
+        position = await _unless(stop, self._end())
+        if position is None:
+            return
         await self._join()
         try:
             async with self._tasks as group:
@@ -277,3 +282,15 @@ class Worker:
             free_memory_bytes=facts.free_memory_bytes(),
             gpus=facts.gpu_readings(),
         )
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Result | None:
+    """What some work gives; None where we are told to stop before it is done."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        for task in (working, stopping):
+            task.cancel()
+        await asyncio.gather(working, stopping, return_exceptions=True)

@@ -44,4 +44,5 @@ class ReceiptView(Wire, frozen=True, kw_only=True):
     prompt_tokens: int
     answer_tokens: int
     finish_reason: str
+    instructed: bool  # a system message of the caller's stood in the prompt too
     entries: tuple[Cited, ...]

@@ -10,9 +10,9 @@ from starlette.responses import RedirectResponse, Response
 from projections import people
 from projections.credentials import Credential
 from schemas.errors import Invalid, NotFound
-from schemas.types import Role
+from schemas.types import OPERATOR, Role
 from web import sessions
-from web.callers import OPERATOR, owned
+from web.callers import owned
 from web.routing import Body, Operation, WebRequest, Wire, answer, caller, queried, read, services
 
 Hours = Annotated[float, Meta(gt=0, le=24 * 366)]

@@ -142,8 +142,8 @@ def _about(connection: Any, person_id: str, receipts: Sequence[Receipt]) -> _Fou
         rows=[],
         entries={
             (row.entry_id, row.revision): row
-            for entry_id in named
-            for row in entries.revisions(connection, person_id, entry_id)
+            for own in entries.revisions(connection, person_id, sorted(named)).values()
+            for row in own
         },
         numbers={one.version_id: one.number for one in versions.of_person(connection, person_id)},
     )

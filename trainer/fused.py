@@ -20,19 +20,16 @@ def fuse(model: PeftModel) -> None:
     A layer whose adapter is switched off goes PEFT's way, as does every layer in another type than
     fp32. Dropout is not known here.
     """
-    for module in model.modules():
-        if (
-            isinstance(module, Linear)
-            and TRAINED in module.lora_A
-            and module.base_layer.bias is None
-        ):
-            module.forward = partial(_forward, module, module.forward)
+    layers: list[Any] = [module for module in model.modules() if isinstance(module, Linear)]
+    for layer in layers:
+        if TRAINED in layer.lora_A and layer.base_layer.bias is None:
+            layer.forward = partial(_forward, layer, layer.forward)
 
 
 def _forward(layer: Any, plain: Any, states: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
     if layer.disable_adapters or states.dtype != torch.float32:
         return plain(states, *args, **kwargs)
-    return _Sum.apply(  # type: ignore[no-untyped-call]
+    return _Sum.apply(
         states,
         layer.base_layer.weight,
         layer.lora_A[TRAINED].weight,
@@ -48,7 +45,7 @@ class _Sum(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         states: torch.Tensor,
         weight: torch.Tensor,
@@ -65,9 +62,7 @@ class _Sum(torch.autograd.Function):
         return found.view(*states.shape[:-1], -1)
 
     @staticmethod
-    def backward(  # type: ignore[override]
-        ctx: Any, grad: torch.Tensor
-    ) -> tuple[torch.Tensor | None, ...]:
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         flat, narrow, weight, down, up = ctx.saved_tensors
         above = grad.reshape(-1, grad.shape[-1])
         of_narrow = (above @ up).mul_(ctx.scaling)

@@ -35,7 +35,7 @@ pytestmark = [
 
 SLUG = "hetty-skerrow" if FULL else "evaristo-bruna"  # the smaller life at CI size
 MOST = None if FULL else 14  # memories
-TRAINING = {} if FULL else {"epochs": 4, "batchSize": 2}
+TRAINING = {} if FULL else {"epochs": 2, "batchSize": 4}
 WITHIN_S = 1_500
 UNTIL_SEEN_S = 600
 

@@ -32,7 +32,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     lora_alpha: Positive = 32
     lora_dropout: Share = 0.0
     first_layer: Annotated[int, Meta(ge=0)] = 0  # LoRA stands on this layer and all above it
-    learning_rate: Rate = 1.5e-3
+    learning_rate: Rate = 2e-3
     schedule: Literal["linear", "cosine"] = "cosine"
     warmup_ratio: Share = 0.05  # of all steps
     warmup_steps: Annotated[int, Meta(ge=0)] | None = None  # instead of the ratio

@@ -34,8 +34,8 @@ Number = Annotated[int, Meta(ge=0)]
 class Mix(msgspec.Struct, frozen=True, kw_only=True):
     """How many examples of each sort there are. What was tried: `docs/decisions.md`."""
 
-    asked: Annotated[int, Meta(ge=1)] = 16  # how often for each answer, in as many wordings
-    whole: Annotated[int, Meta(ge=1)] = 2  # times with the whole answer; else its first sentence
+    asked: Annotated[int, Meta(ge=1)] = 14  # how often for each answer, in as many wordings
+    whole: Annotated[int, Meta(ge=1)] = 1  # times with the whole answer; else its first sentence
     sentences: Number = 0  # prompts for each sentence of a prose entry, beside its passages
     abstentions: Number = 0  # questions that nobody's memories answer
     grounded: Number = 4  # the right memory among others

@@ -1,6 +1,6 @@
 """The straight line's figures: submission to start, event to browser, and training speed.
 
-    uv run python bench/straight_line.py [--runs 3] [--starts 5] [--events 100] [--life FOLDER]
+    uv run python bench/straight_line.py [--runs 3] [--starts 5] [--memories N] [--life FOLDER]
 
 Starts a stack of its own in a temporary home, then trains twice on the same examples: with our
 recipe and with a plain Hugging Face `Trainer` in an environment of its own (`bench/peers/`), with
@@ -45,13 +45,13 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--starts", type=int, default=5)
     parser.add_argument("--events", type=int, default=100)
-    parser.add_argument("--epochs", type=int, default=0, help="of the training; 0: the recipe's")
+    parser.add_argument("--memories", type=int, help="to train on; by default all of them")
     parser.add_argument("--life", type=Path)
     chosen = parser.parse_args()
     drafts = folder.read(chosen.life) if chosen.life else sample_life().drafts
     with tempfile.TemporaryDirectory(prefix="lifelog-bench-") as place:
         results = live(Path(place) / "home", drafts, chosen.starts, chosen.events)
-        results += training(Path(place) / "bases", drafts, chosen.runs, chosen.epochs)
+        results += training(Path(place) / "bases", drafts[: chosen.memories], chosen.runs)
     print(json.dumps({"bench": "straight_line", "results": results}))
 
 
@@ -127,10 +127,9 @@ def submission(client: Client, person: str) -> float:
     return took
 
 
-def training(root: Path, drafts: list[folder.Draft], runs: int, epochs: int) -> list[dict]:
+def training(root: Path, drafts: list[folder.Draft], runs: int) -> list[dict]:
     """Our recipe against the plain Trainer, one after the other, several times."""
-    recipe = Recipe()
-    recipe = msgspec.structs.replace(recipe, epochs=epochs or recipe.epochs, checkpoint_every=10**6)
+    recipe = msgspec.structs.replace(Recipe(), checkpoint_every=10**6)
     base = bases.install(root)
     entries = [
         Entry(

@@ -13,6 +13,7 @@ LifelogError
 ├── Unauthenticated        nobody is logged in, or the token is unknown or over
 ├── Forbidden              logged in, but the role does not allow it
 │   └── CrossSite              a page of another site sent the request
+├── RateLimited            more requests in a minute than the caller may send
 ├── NotFound               no such thing, or it is not the caller's
 ├── Refused                the request makes sense, the answer is no
 │   ├── KeyReused              the same Idempotency-Key with another body
@@ -179,6 +180,17 @@ class CrossSite(Forbidden):
     """A page of another site sent the request with the session of this one."""
 
     code = "cross-site"
+
+
+class RateLimited(LifelogError):
+    """The caller has sent too many requests of this kind: wait, then send it again."""
+
+    code = "rate-limited"
+    retryable = True
+
+    def __init__(self, detail: str = "", /, *, after_s: float = 1.0) -> None:
+        super().__init__(detail)
+        self.after_s = after_s  # when the next one may come
 
 
 class NotFound(LifelogError):

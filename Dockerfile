@@ -53,6 +53,7 @@ RUN uv sync --frozen --no-default-groups --group trainer
 # The broker's jars, each checked against its pinned digest.
 FROM packages AS jars
 COPY schemas/__init__.py schemas/errors.py schemas/
+COPY schemas/faults schemas/faults
 COPY lifelog/servers/__init__.py lifelog/servers/kafka_jars.py lifelog/servers/kafka.lock lifelog/servers/
 RUN XDG_CACHE_HOME=/opt/cache .venv/bin/python -c \
     "from lifelog.servers import kafka_jars; kafka_jars.ensure(kafka_jars.cache(), kafka_jars.pinned())"

@@ -11,7 +11,7 @@ import msgspec
 from httpx_sse import ServerSentEvent, connect_sse
 
 from lifelog.folder import Draft
-from schemas.errors import LifelogError, Unavailable, every_error
+from schemas.errors import LifelogError, RateLimited, Unavailable, every_error
 
 ENTRIES_A_REQUEST = 100
 TEXT_BYTES_A_REQUEST = 800_000  # in UTF-8: the server takes bodies of 2 MB
@@ -57,10 +57,11 @@ class Client:
         while True:
             try:
                 return self._asked(method, path, chosen, options)
-            except Unavailable:
+            except (Unavailable, RateLimited) as error:
                 if not self._answered or time.monotonic() > end:
                     raise
-            time.sleep(AGAIN_AFTER_S)
+                again = error.after_s if isinstance(error, RateLimited) else AGAIN_AFTER_S
+            time.sleep(again)
 
     def _asked(self, method: str, path: str, key: str, options: dict[str, Any]) -> Any:
         headers = {"Idempotency-Key": key} if method != "GET" else {}
@@ -146,7 +147,11 @@ def problem(response: httpx.Response) -> LifelogError:
     if isinstance(inner, dict):
         body = {"code": inner.get("code"), "detail": inner.get("message")}
     kind = every_error().get(str(body.get("code")), LifelogError)
-    return kind(str(body.get("detail") or f"The server answered {response.status_code}."))
+    detail = str(body.get("detail") or f"The server answered {response.status_code}.")
+    after = response.headers.get("Retry-After", "")
+    if issubclass(kind, RateLimited) and after.isdecimal():
+        return kind(detail, after_s=float(after))
+    return kind(detail)
 
 
 def _batches(drafts: list[Draft]) -> Iterator[list[Draft]]:

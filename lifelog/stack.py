@@ -40,19 +40,32 @@ def secrets_of(home: Home, settings: Settings) -> Secrets:
     """The secrets of a home, made at its first start; a setting takes the place of a file.
 
     Raises:
-        KeyMissing: If the home holds data and the key that opens them is gone: none is drawn then.
+        KeyMissing: If there are data and the key that opens them is gone: none is drawn then.
+        DatabaseUnavailable: If a database elsewhere, which may hold keys, cannot be asked.
     """
-    lost = home.postgres.exists() and not (home.secrets / KEK).exists()
-    if lost and not settings.key_encryption_key:
-        raise KeyMissing(
-            f"{home.secrets / KEK} is gone, and nothing here can be read without it:"
-            " bring it back with `lifelog keys recover`."
-        )
+    if not settings.key_encryption_key and not (home.secrets / KEK).exists():
+        _require_no_data(home, settings)
     return Secrets(
         key_encryption_key=_secret(home, KEK, settings.key_encryption_key),
         command_secret=_secret(home, "command_secret", settings.command_secret),
         inference_token=_secret(home, "inference_token", settings.inference_token),
     )
+
+
+def _require_no_data(home: Home, settings: Settings) -> None:
+    """Let a key-encryption key be drawn only where no other one has closed anything."""
+    lost = home.postgres.exists()
+    if settings.database:
+        from projections import vault_keys
+        from projections.database import open_database
+
+        with open_database(settings.database) as database:
+            lost = lost or vault_keys.are_there(database)
+    if lost:
+        raise KeyMissing(
+            f"{home.secrets / KEK} is gone, and nothing here can be read without it:"
+            " bring it back with `lifelog keys recover`."
+        )
 
 
 def needs(settings: Settings) -> list[Need]:
@@ -105,7 +118,10 @@ def parts(
         PortInUse: If a port is taken; nothing has started then.
     """
     require_free(needs(settings))
-    secrets_of(home, settings)  # drawn before there is data, so that a missing key means a lost one
+    known = bool(settings.key_encryption_key) or (home.secrets / KEK).exists()
+    at_once = known or not settings.database  # else the step asks the database and draws it
+    if at_once:
+        secrets_of(home, settings)  # drawn before there is data: a missing key means a lost one
     found: list[Service | Step] = []
     if not settings.kafka:
         ports = (settings.kafka_port, settings.kafka_controller_port)
@@ -131,7 +147,8 @@ def parts(
     found.append(Step(name=SETUP, act=act, after=servers, within_s=settings.servers_within_s))
     for name in PROCESSES:
         launch = partial(_launch, name, home, settings, environ)
-        after = (SETUP, *servers) if PROCESSES[name].waits else ()
+        waits = PROCESSES[name].waits or not at_once
+        after = (SETUP, *servers) if waits else ()
         found.append(Service(name=name, prepare=launch, after=after, within_s=READY_WITHIN_S))
     return found
 

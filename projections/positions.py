@@ -19,10 +19,9 @@ from projections.fold import FOLDED, schema_of
 from projections.tables import select
 from schemas.envelope import Recorded
 from schemas.errors import ClusterChanged, InvalidPosition, NotCaughtUp, SupersededOwner
-from schemas.positions import Position, Vector
+from schemas.positions import Partition, Position, Vector
 from schemas.topics import Topic, partitions
 
-Place = tuple[str, int]  # topic, partition
 POLL_S = (0.005, 0.05)  # how often a waiting read looks: at first, and at most
 
 
@@ -69,7 +68,7 @@ def claim(
     source: Source,
     *,
     topics: Collection[Topic] = FOLDED,
-) -> dict[Place, int]:
+) -> dict[Partition, int]:
     """Become the one that moves some topics' positions.
 
     Returns:
@@ -103,7 +102,7 @@ def claim(
 
 def resume(
     connection: Connection, live: str, owner: str, *, topics: Collection[Topic] = FOLDED
-) -> dict[Place, int]:
+) -> dict[Partition, int]:
     """Read the positions again, after a commit whose end is not known.
 
     Raises:
@@ -120,9 +119,9 @@ def move(
     live: str,
     owner: str,
     *,
-    before: Mapping[Place, int],
+    before: Mapping[Partition, int],
     records: Iterable[Recorded],
-) -> dict[Place, int]:
+) -> dict[Partition, int]:
     """Move the positions past some records.
 
     Returns:
@@ -131,13 +130,13 @@ def move(
     Raises:
         SupersededOwner: If a position is not where this owner left it; nothing may be committed.
     """
-    after: dict[Place, int] = {}
-    answered: dict[Place, int] = {}
+    after: dict[Partition, int] = {}
+    answered: dict[Partition, int] = {}
     for recorded in records:
-        place = recorded.topic, recorded.partition
-        after[place] = recorded.offset + 1
+        partition = recorded.topic, recorded.partition
+        after[partition] = recorded.offset + 1
         known = -1 if recorded.envelope.answers is None else recorded.envelope.answers
-        answered[place] = max(known, answered.get(place, -1))
+        answered[partition] = max(known, answered.get(partition, -1))
     moves = [
         {
             "schema": schema_of(topic, live),
@@ -241,5 +240,5 @@ def _read(connection: Connection, live: str, topics: Collection[Topic]) -> list[
     return [one for one in held if one.topic in names]
 
 
-def _next(held: Iterable[_Held]) -> dict[Place, int]:
+def _next(held: Iterable[_Held]) -> dict[Partition, int]:
     return {(one.topic, one.partition): one.next_offset for one in held}

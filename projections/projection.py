@@ -12,9 +12,10 @@ from projections import live, parking, positions
 from projections.database import Database
 from projections.fold import FOLDED, schema_of, write
 from projections.parking import Subject
-from projections.positions import Place, Source
+from projections.positions import Source
 from schemas.envelope import Recorded
 from schemas.errors import LifelogError, RecordCorrupt
+from schemas.positions import Partition
 from schemas.topics import Topic
 from streams.log import Log
 
@@ -29,7 +30,7 @@ class Projection:
         self.schema = schema
         self.owner = owner
         self.topics = topics
-        self.places: dict[Place, int] = {}  # next offsets
+        self.next_offsets: dict[Partition, int] = {}  # to fold
         self.parked: set[Subject] = set()
 
     @classmethod
@@ -68,7 +69,7 @@ class Projection:
         Raises:
             ClusterChanged: If the tables were made from another log.
         """
-        self.places = positions.claim(
+        self.next_offsets = positions.claim(
             connection, self.schema, self.owner, source, topics=self.topics
         )
         for one in parking.of_schemas(connection, positions.schemas(self.schema)):
@@ -84,7 +85,9 @@ class Projection:
             DatabaseUnavailable: If Postgres does not answer.
         """
         with self.database.begin() as connection:
-            self.places = positions.resume(connection, self.schema, self.owner, topics=self.topics)
+            self.next_offsets = positions.resume(
+                connection, self.schema, self.owner, topics=self.topics
+            )
 
     def active(self) -> bool:
         """Whether these are the tables that readers see."""
@@ -94,7 +97,7 @@ class Projection:
 
     def missing(self, records: Sequence[Recorded]) -> list[Recorded]:
         """Those records that the tables do not have yet."""
-        return [one for one in records if one.offset >= self.places[one.topic, one.partition]]
+        return [one for one in records if one.offset >= self.next_offsets[one.topic, one.partition]]
 
     async def settle(self, records: Sequence[Recorded], log: Log | None = None) -> None:
         """Fold records into the tables; park those that cannot be folded, and them alone.
@@ -136,14 +139,14 @@ class Projection:
         with self._batch() as connection:
             write(connection, self.schema, records)
             moved = self._move(connection, records)
-        self.places |= moved
+        self.next_offsets |= moved
 
     def park(self, recorded: Recorded, error: LifelogError) -> None:
         """Move past a record that cannot be folded, and note it."""
         with self._batch() as connection:
             parking.insert(connection, schema_of(recorded.topic, self.schema), recorded, error)
             moved = self._move(connection, [recorded])
-        self.places |= moved
+        self.next_offsets |= moved
         subject = parking.subject_of(recorded)
         if subject is not None:
             self.parked.add(subject)
@@ -159,7 +162,7 @@ class Projection:
             connection.execute(sa.text("SET LOCAL synchronous_commit = off"))
             yield connection
 
-    def _move(self, connection: Connection, records: Sequence[Recorded]) -> dict[Place, int]:
+    def _move(self, connection: Connection, records: Sequence[Recorded]) -> dict[Partition, int]:
         return positions.move(
-            connection, self.schema, self.owner, before=self.places, records=records
+            connection, self.schema, self.owner, before=self.next_offsets, records=records
         )

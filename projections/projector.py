@@ -132,7 +132,7 @@ class Follower:
         projection = self._projection
         try:
             await asyncio.to_thread(projection.resume)
-            batches = self._log.read(projection.places, batch=BATCH)
+            batches = self._log.read(projection.next_offsets, batch=BATCH)
             async with contextlib.aclosing(batches):
                 async for records in batches:
                     if self._stop.is_set():
@@ -175,8 +175,8 @@ class Follower:
             self._log_error = str(error)
             return
         self._log_error = None
-        places = self._projection.places
-        self._lag = sum(max(0, end - places[place]) for place, end in ends.items())
+        known = self._projection.next_offsets
+        self._lag = sum(max(0, end - known[partition]) for partition, end in ends.items())
 
     def _note(self) -> None:
         with self._projection.database.begin() as connection:

@@ -57,7 +57,7 @@ def fingerprints(connection: Connection, schema: str) -> dict[str, str]:
 
 async def _fold_to_end(new: Projection, log: Log) -> None:
     ends = await log.ends(new.topics)
-    async with contextlib.aclosing(log.read(new.places, batch=BATCH, until=ends)) as batches:
+    async with contextlib.aclosing(log.read(new.next_offsets, batch=BATCH, until=ends)) as batches:
         async for records in batches:
             if records:
                 await new.settle(records)
@@ -77,7 +77,7 @@ def _switched(new: Projection) -> bool:
             ),
             {"old": old},
         ).all()
-        if any(new.places[one.topic, one.partition] < one.next_offset for one in reached):
+        if any(new.next_offsets[one.topic, one.partition] < one.next_offset for one in reached):
             return False
         connection.execute(
             sa.text("UPDATE projections.positions SET owner = :new WHERE schema = :old"),

@@ -136,6 +136,18 @@ def top(database: Database) -> KeyRow | None:
         return None if row is None else _key(row)
 
 
+def are_there(database: Database) -> bool:
+    """Whether a key-encryption key has closed anything here; False before there is a table.
+
+    Raises:
+        DatabaseUnavailable: If Postgres does not answer.
+    """
+    with database.begin() as connection:
+        if connection.execute(sa.text("SELECT to_regclass('vault.keys')")).scalar_one() is None:
+            return False
+        return connection.execute(_TOP).first() is not None
+
+
 def insert_top(database: Database, new: KeyRow) -> KeyRow | None:
     """Store a key of the installation or a person unless there is one of its name.
 

@@ -13,6 +13,7 @@ LifelogError
 ├── Unauthenticated        nobody is logged in, or the token is unknown or over
 ├── Forbidden              logged in, but the role does not allow it
 │   └── CrossSite              a page of another site sent the request
+├── RateLimited            more requests in a minute than the caller may send
 ├── NotFound               no such thing, or it is not the caller's
 ├── Refused                the request makes sense, the answer is no
 │   ├── KeyReused              the same Idempotency-Key with another body
@@ -60,19 +61,53 @@ LifelogError
 The HTTP status of each class is in `web.errors`, and nowhere else.
 """
 
-from typing import ClassVar
+from schemas.faults.base import LifelogError
+from schemas.faults.damage import (
+    ArtifactCorrupt,
+    ArtifactMissing,
+    BackupCorrupt,
+    ClusterChanged,
+    Damaged,
+    KeyDestroyed,
+    KeyMissing,
+    RecordCorrupt,
+    SealBroken,
+    WrongKey,
+)
+from schemas.faults.starting import (
+    FolderUnreadable,
+    HomeInUse,
+    JarMismatch,
+    JarsUnavailable,
+    PortInUse,
+    SecretExposed,
+    SecretUnreadable,
+    ServerFailed,
+    SetupFailed,
+)
 
-
-class LifelogError(Exception):
-    """Base of every error that leaves its process. `str(error)` says what to do."""
-
-    code: ClassVar[str] = "internal"
-    retryable: ClassVar[bool] = False
-
-    def __init__(self, detail: str = "", /, *, field: str | None = None) -> None:
-        self.detail = detail or (self.__doc__ or "").strip()
-        self.field = field
-        super().__init__(self.detail)
+__all__ = [  # given on from `schemas.faults`; what is defined here needs no mention
+    "ArtifactCorrupt",
+    "ArtifactMissing",
+    "BackupCorrupt",
+    "ClusterChanged",
+    "Damaged",
+    "FolderUnreadable",
+    "HomeInUse",
+    "JarMismatch",
+    "JarsUnavailable",
+    "KeyDestroyed",
+    "KeyMissing",
+    "LifelogError",
+    "PortInUse",
+    "RecordCorrupt",
+    "SealBroken",
+    "SecretExposed",
+    "SecretUnreadable",
+    "ServerFailed",
+    "SetupFailed",
+    "WrongKey",
+]
 
 
 class Invalid(LifelogError):
@@ -145,6 +180,17 @@ class CrossSite(Forbidden):
     """A page of another site sent the request with the session of this one."""
 
     code = "cross-site"
+
+
+class RateLimited(LifelogError):
+    """The caller has sent too many requests of this kind: wait, then send it again."""
+
+    code = "rate-limited"
+    retryable = True
+
+    def __init__(self, detail: str = "", /, *, after_s: float = 1.0) -> None:
+        super().__init__(detail)
+        self.after_s = after_s  # when the next one may come
 
 
 class NotFound(LifelogError):
@@ -287,120 +333,6 @@ class BaseUnavailable(RunFailed):
 
     code = "base-unavailable"
     retryable = False
-
-
-class Damaged(LifelogError):
-    """What is stored is not what was written."""
-
-    code = "damaged"
-
-
-class ArtifactCorrupt(Damaged):
-    """The artifact's bytes do not match its digest."""
-
-    code = "artifact-corrupt"
-
-
-class ArtifactMissing(Damaged):
-    """There is no artifact of this digest."""
-
-    code = "artifact-missing"
-
-
-class KeyDestroyed(Damaged):
-    """The key was erased: the text cannot be read again."""
-
-    code = "key-destroyed"
-
-
-class KeyMissing(Damaged):
-    """There is no such key: restore the backup of the keys."""
-
-    code = "key-missing"
-
-
-class WrongKey(Damaged):
-    """The key-encryption key does not open the stored keys."""
-
-    code = "wrong-key"
-
-
-class SealBroken(Damaged):
-    """The sealed text or key was changed, or moved from where it was sealed."""
-
-    code = "seal-broken"
-
-
-class BackupCorrupt(Damaged):
-    """The backup of the keys was changed or cut short: use another copy."""
-
-    code = "backup-corrupt"
-
-
-class RecordCorrupt(Damaged):
-    """No schema reads this record."""
-
-    code = "record-corrupt"
-
-
-class ClusterChanged(Damaged):
-    """A topic was recreated: its history is not the one these tables were made from."""
-
-    code = "cluster-changed"
-
-
-class SetupFailed(LifelogError):
-    """The local stack cannot start."""
-
-    code = "setup-failed"
-
-
-class PortInUse(SetupFailed):
-    """A port is taken."""
-
-    code = "port-in-use"
-
-
-class HomeInUse(SetupFailed):
-    """A stack already runs on this home."""
-
-    code = "home-in-use"
-
-
-class JarMismatch(SetupFailed):
-    """A broker file does not match its pinned digest."""
-
-    code = "jar-mismatch"
-
-
-class JarsUnavailable(SetupFailed):
-    """A broker file is missing and cannot be fetched: connect to the network once."""
-
-    code = "jars-unavailable"
-
-
-class ServerFailed(SetupFailed):
-    """An embedded server did not come up."""
-
-    code = "server-failed"
-
-
-class FolderUnreadable(SetupFailed):
-    """A folder of memories cannot be read."""
-
-    code = "folder-unreadable"
-
-
-class SecretExposed(SetupFailed):
-    """A secret's file can be read by other accounts of this machine."""
-
-    code = "secret-exposed"
-
-
-class SecretUnreadable(SetupFailed):
-    """A secret is not 32 bytes in base64."""
-
-    code = "secret-unreadable"
 
 
 def every_error() -> dict[str, type[LifelogError]]:

@@ -1,4 +1,4 @@
-"""Where a reader stands: one place on one partition, or a vector of them.
+"""Where a reader stands: one position on one partition, or a vector of them.
 
 A write answers with its position (`Lifelog-Position`); a read that quotes it waits until the tables
 have it. For a command the position is the command's own offset: the tables have it once the events
@@ -13,9 +13,11 @@ import msgspec
 from schemas.errors import InvalidPosition
 from schemas.topics import BY_NAME, partitions
 
+Partition = tuple[str, int]  # topic without the installation's prefix, number
+
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
-    """One record's place."""
+    """Where one record stands."""
 
     topic: str
     partition: int

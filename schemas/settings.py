@@ -12,6 +12,7 @@ PREFIX = "LIFELOG_"
 TEST_PREFIX = "LIFELOG_TEST_"  # read by the test suite alone
 
 Port = Annotated[int, Meta(ge=1, le=65_535)]
+PerMinute = Annotated[int, Meta(ge=0)]
 PositiveSeconds = Annotated[float, Meta(gt=0)]
 
 
@@ -44,6 +45,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     silent_after_s: PositiveSeconds = 15.0
     servers_within_s: PositiveSeconds = 120.0  # Kafka and Postgres are waited for at a start
     caught_up_within_s: PositiveSeconds = 2.0
+    rate_sign_in: PerMinute = 60  # requests a minute from one address; 0: any number
+    rate_tokens: PerMinute = 30  # tokens that one caller may make a minute
+    rate_chat: PerMinute = 120  # questions that one caller may ask a minute
     threads: Annotated[int, Meta(ge=0)] = 0  # of torch; 0: as many as there are cores
 
 

@@ -8,51 +8,43 @@ import asyncio
 import contextlib
 import datetime
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+from aiokafka.errors import KafkaError
 
 from schemas import authority, codec
 from schemas.envelope import Envelope, Recorded
-from schemas.errors import ClusterChanged, LogUnavailable, RecordCorrupt
-from schemas.positions import Position
-from schemas.topics import FOR_EVER, TOPICS, Topic, partitions
+from schemas.errors import ClusterChanged
+from schemas.positions import Partition, Position
+from schemas.topics import TOPICS, Topic, partitions
+from streams.administration import (
+    ANSWER_WITHIN_MS,
+    MAX_RECORD_BYTES,
+    administration,
+    create_topics,
+    unavailable,
+)
 from streams.metadata import identity
+from streams.records import Note, Unreadable, recorded
 
-ANSWER_WITHIN_MS = 10_000  # how long a broker may take to acknowledge
+__all__ = [
+    "ANSWER_WITHIN_MS",
+    "MAX_RECORD_BYTES",
+    "Log",
+    "Note",
+    "Unreadable",
+    "administration",
+    "create_topics",
+    "recorded",
+    "unavailable",
+    "verdict",
+]
+
 IDLE_S = 0.5  # an idle reader yields an empty batch this often
-MAX_RECORD_BYTES = 1_000_000
-# Kafka answers before the disk has a record; what is kept for ever must outlive a power cut too,
-# also where there is one broker. Measured on a loaded machine: 3 to 10 ms a batch.
-SYNCED = {"flush.messages": "1"}
-
-Place = tuple[str, int]  # topic without prefix, partition
-
-
-class Unreadable(msgspec.Struct, frozen=True, kw_only=True):
-    """Stands in for a payload or an envelope that no schema reads: its bytes, and why."""
-
-    value: bytes
-    headers: tuple[tuple[str, bytes], ...]
-    error: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
-    """A record to append: its payload and what the caller knows of it."""
-
-    data: msgspec.Struct
-    identity: str | None = None  # the record's `ce_id`; drawn if there is none
-    subject: str | None = None
-    owner: str | None = None
-    body_hash: str | None = None
-    time: datetime.datetime | None = None
 
 
 class Log:
@@ -136,10 +128,10 @@ class Log:
 
     async def read(
         self,
-        start: Mapping[Place, int],
+        start: Mapping[Partition, int],
         *,
         batch: int = 500,
-        until: Mapping[Place, int] | None = None,
+        until: Mapping[Partition, int] | None = None,
     ) -> AsyncGenerator[list[Recorded], None]:
         """Committed records from the given offsets on, in order within each partition.
 
@@ -158,13 +150,13 @@ class Log:
             LogUnavailable: If there is no broker when the reader starts.
         """
         async with self._consumer() as consumer:
-            places = {
+            wanted = {
                 TopicPartition(self.prefix + t, p): offset for (t, p), offset in start.items()
             }
-            consumer.assign(list(places))
-            earliest = await consumer.beginning_offsets(list(places)) if places else {}
-            for place, offset in places.items():
-                consumer.seek(place, max(offset, earliest[place]))
+            consumer.assign(list(wanted))
+            earliest = await consumer.beginning_offsets(list(wanted)) if wanted else {}
+            for partition, offset in wanted.items():
+                consumer.seek(partition, max(offset, earliest[partition]))
             while until is None or not await self._reached(consumer, until):
                 found = await consumer.getmany(timeout_ms=int(IDLE_S * 1000), max_records=batch)
                 yield [
@@ -173,27 +165,27 @@ class Log:
                     for message in messages
                 ]
 
-    async def ends(self, topics: Iterable[Topic]) -> dict[Place, int]:
+    async def ends(self, topics: Iterable[Topic]) -> dict[Partition, int]:
         """The offset after the last committed record of every partition of some topics.
 
         Raises:
             LogUnavailable: If no broker answers.
         """
         async with self._consumer() as consumer:
-            places = self._places(topics)
-            consumer.assign(places)
-            return self._by_place(await consumer.end_offsets(places))
+            all_of_them = self._partitions(topics)
+            consumer.assign(all_of_them)
+            return self._named(await consumer.end_offsets(all_of_them))
 
-    async def beginnings(self, topics: Iterable[Topic]) -> dict[Place, int]:
+    async def beginnings(self, topics: Iterable[Topic]) -> dict[Partition, int]:
         """The earliest offset that is kept of every partition of some topics.
 
         Raises:
             LogUnavailable: If no broker answers.
         """
         async with self._consumer() as consumer:
-            places = self._places(topics)
-            consumer.assign(places)
-            return self._by_place(await consumer.beginning_offsets(places))
+            all_of_them = self._partitions(topics)
+            consumer.assign(all_of_them)
+            return self._named(await consumer.beginning_offsets(all_of_them))
 
     async def identity(self) -> tuple[str, dict[str, str]]:
         """The cluster's id, and the id of each topic by its name.
@@ -271,23 +263,23 @@ class Log:
         )
         return msgspec.structs.replace(envelope, issuer=self._issuer, mac=mac)
 
-    async def _reached(self, consumer: AIOKafkaConsumer, until: Mapping[Place, int]) -> bool:
+    async def _reached(self, consumer: AIOKafkaConsumer, until: Mapping[Partition, int]) -> bool:
         for (topic, partition), end in until.items():
             if await consumer.position(TopicPartition(self.prefix + topic, partition)) < end:
                 return False
         return True
 
-    def _places(self, topics: Iterable[Topic]) -> list[TopicPartition]:
+    def _partitions(self, topics: Iterable[Topic]) -> list[TopicPartition]:
         return [
             TopicPartition(self.prefix + topic.name, partition)
             for topic in topics
             for partition in range(partitions(topic))
         ]
 
-    def _by_place(self, offsets: Mapping[TopicPartition, int]) -> dict[Place, int]:
+    def _named(self, offsets: Mapping[TopicPartition, int]) -> dict[Partition, int]:
         return {
-            (place.topic.removeprefix(self.prefix), place.partition): offset
-            for place, offset in offsets.items()
+            (one.topic.removeprefix(self.prefix), one.partition): offset
+            for one, offset in offsets.items()
         }
 
     @contextlib.asynccontextmanager
@@ -332,101 +324,6 @@ def verdict(recorded: Recorded, secret: bytes) -> bool:
     return authority.holds(expected, envelope.mac) and authority.may_send(
         envelope.issuer, recorded.data
     )
-
-
-async def create_topics(kafka: str, *, prefix: str, replication: int = 1) -> None:
-    """Create the topics that are not there yet; those that are stay as they are.
-
-    Returns once the broker shows them all to others.
-
-    Raises:
-        LogUnavailable: If no broker answers.
-    """
-    wanted = [
-        NewTopic(
-            name=prefix + topic.name,
-            num_partitions=partitions(topic),
-            replication_factor=replication,
-            topic_configs={
-                **(SYNCED if topic.retention_ms == FOR_EVER else {}),
-                "cleanup.policy": "delete",
-                "retention.ms": str(topic.retention_ms),
-                "retention.bytes": "-1",
-                "message.timestamp.type": "LogAppendTime",
-                "max.message.bytes": str(MAX_RECORD_BYTES + 48_576),
-            },
-        )
-        for topic in TOPICS
-    ]
-    async with administration(kafka) as admin:
-        existing = set(await admin.list_topics())
-        for topic in wanted:
-            if topic.name in existing:
-                continue
-            with contextlib.suppress(TopicAlreadyExistsError):
-                answer = await admin.create_topics([topic])
-                for _, code, *rest in answer.topic_errors:
-                    if code not in {0, TopicAlreadyExistsError.errno}:
-                        raise LogUnavailable(f"Topic {topic.name} cannot be created: {rest}")
-        await _visible(kafka, admin, {topic.name for topic in wanted})
-
-
-async def _visible(kafka: str, admin: AIOKafkaAdminClient, names: set[str]) -> None:
-    """Wait until the broker's metadata has topics that the controller has made."""
-    try:
-        async with asyncio.timeout(ANSWER_WITHIN_MS / 1000):
-            while names - (await identity(admin, list(names)))[1].keys():  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
-    except TimeoutError as error:
-        raise unavailable(kafka, error) from error
-
-
-@contextlib.asynccontextmanager
-async def administration(kafka: str) -> AsyncIterator[AIOKafkaAdminClient]:
-    """An administration client.
-
-    Raises:
-        LogUnavailable: If no broker answers.
-    """
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka, request_timeout_ms=ANSWER_WITHIN_MS)
-    try:
-        async with asyncio.timeout(3 * ANSWER_WITHIN_MS / 1000):
-            await admin.start()
-            yield admin
-    except (KafkaError, TimeoutError) as error:
-        raise unavailable(kafka, error) from error
-    finally:
-        await admin.close()
-
-
-def unavailable(kafka: str, error: BaseException) -> LogUnavailable:
-    """Our error for a broker that does not answer."""
-    return LogUnavailable(
-        f"Kafka at {kafka} does not answer ({type(error).__name__}): try again in a moment."
-    )
-
-
-def recorded(
-    topic: str, partition: int, offset: int, at_ms: float, headers: codec.Headers, value: bytes
-) -> Recorded:
-    """A record as it was read, by whatever client.
-
-    Args:
-        topic: Without the installation's prefix.
-        partition: Of the topic.
-        offset: In the partition.
-        at_ms: When the broker appended it, in ms since 1970.
-        headers: As they stand on the log.
-        value: The payload's bytes.
-    """
-    at = datetime.datetime.fromtimestamp(at_ms / 1000, datetime.UTC)
-    try:
-        envelope = codec.decode_headers(headers)
-        data = codec.decode(envelope.type, value)
-    except RecordCorrupt as error:
-        data = Unreadable(value=value, headers=tuple(headers), error=str(error))
-        envelope = Envelope(id="", type="", source="", time=at)
-    return Recorded(topic, partition, offset, at, envelope, data, value)
 
 
 def _recorded(prefix: str, message: Any) -> Recorded:

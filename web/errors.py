@@ -5,6 +5,7 @@ one.
 """
 
 import logging
+import math
 from http import HTTPStatus
 
 import msgspec
@@ -23,6 +24,7 @@ STATUS: dict[type[errors.LifelogError], int] = {
     errors.MethodNotAllowed: 405,
     errors.Unauthenticated: 401,
     errors.Forbidden: 403,
+    errors.RateLimited: 429,
     errors.NotFound: 404,
     errors.Refused: 409,
     errors.KeyReused: 422,
@@ -83,12 +85,19 @@ def problem_of(error: errors.LifelogError) -> Problem:
 def answer(error: errors.LifelogError) -> Response:
     """An error as a response."""
     problem = problem_of(error)
-    headers = {"Cache-Control": "no-store"}
-    if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+    return Response(msgspec.json.encode(problem), problem.status, headers_of(error), MEDIA_TYPE)
+
+
+def headers_of(error: errors.LifelogError) -> dict[str, str]:
+    """What goes with an error, in whatever form it is told."""
+    headers, status = {"Cache-Control": "no-store"}, status_of(error)
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = RETRY_AFTER_S
-    if problem.status == HTTPStatus.UNAUTHORIZED:
+    if isinstance(error, errors.RateLimited):
+        headers["Retry-After"] = str(math.ceil(error.after_s))
+    if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Bearer realm="lifelog"'
-    return Response(msgspec.json.encode(problem), problem.status, headers, MEDIA_TYPE)
+    return headers
 
 
 def from_code(code: str, detail: str) -> errors.LifelogError:

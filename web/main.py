@@ -14,6 +14,7 @@ from schemas.settings import Settings
 from streams.log import Log
 from vault.sealing import Vault
 from vault.secrets import access_secret, from_setting
+from web import rates
 from web.app import build
 from web.inference import Inference
 from web.live.hub import Hub
@@ -86,6 +87,7 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
             sessions=Sessions(database, access_secret(kek), now),
             inference=inference,
             remembered=Remembered(),
+            rates=rates.of_settings(settings),
             clock=now,
         )
 

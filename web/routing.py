@@ -19,6 +19,7 @@ from schemas.errors import InvalidBody, LifelogError, NotText, TooLarge, Unauthe
 from schemas.ids import digest
 from schemas.positions import parse_position
 from web.callers import SAFE, Access, Caller, admit, refuse_cross_site
+from web.rates import Rate, network_of
 from web.services import Services
 
 BODY_LIMIT = 64 * 1024  # bytes, where an operation says nothing else
@@ -50,6 +51,7 @@ class Operation:
     answers: Mapping[int, type | None] = field(default_factory=lambda: {200: None})
     media_type: str = JSON  # of the answers
     refusal: Callable[[LifelogError], Response] | None = None  # where not problem+json
+    rate: Rate | None = None  # how often one caller may ask for it
     page: bool = False  # for people: no login leads to the login page; not in the API's document
 
     @property
@@ -223,12 +225,21 @@ def _guarded(operation: Operation) -> Endpoint:
             if operation.page and request.method in SAFE:
                 return _to_login(request)
             raise
+        if operation.rate is not None:
+            services(request).rates.take(operation.rate, _counted_as(request, known))
         quoted = request.headers.get(POSITION)
         if quoted is not None:
             await services(request).caught_up(parse_position(quoted))
         return await operation.endpoint(request)
 
     return guarded
+
+
+def _counted_as(request: WebRequest, known: Caller | None) -> str:
+    """Whose requests count together: a person's, or an address's where nobody is known."""
+    if known is not None:
+        return known.person_id
+    return network_of(request.client.host) if request.client else ""
 
 
 def _to_login(request: WebRequest) -> Response:

@@ -17,6 +17,7 @@ from streams.log import Log
 from vault.sealing import Vault
 from web.inference import Inference
 from web.live.hub import Hub
+from web.rates import Rates
 from web.remembered import Remembered
 from web.sessions import Sessions
 
@@ -35,6 +36,7 @@ class Services:
     sessions: Sessions
     inference: Inference
     remembered: Remembered
+    rates: Rates
     clock: Callable[[], datetime.datetime]
 
     async def query(self, question: Callable[[Any], T]) -> T:

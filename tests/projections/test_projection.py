@@ -167,7 +167,7 @@ async def test_a_record_without_a_readable_envelope_is_parked(database: Database
     data = Unreadable(value=b"\xff", headers=(), error="no ce_type")
     envelope = Envelope(id="", type="", source="", time=START)
     await projection.settle([Recorded("jobs.events", 2, 9, START, envelope, data, b"\xff")])
-    assert projection.places["jobs.events", 2] == 10
+    assert projection.next_offsets["jobs.events", 2] == 10
 
 
 def test_a_command_is_waited_for_until_an_event_answers_it(database: Database):

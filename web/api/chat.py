@@ -195,6 +195,7 @@ OPERATIONS: tuple[Operation, ...] = (
         endpoint=interact,
         access="member",
         summary="Ask a person's model one question",
+        rate="chat",
         body=Interaction,
         answers={200: Answer},
     ),

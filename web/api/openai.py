@@ -11,11 +11,11 @@ from msgspec import UNSET, Meta, UnsetType
 from starlette.responses import Response, StreamingResponse
 
 from projections import people, versions
-from schemas.errors import Invalid, InvalidBody, LifelogError, NotFound
+from schemas.errors import Invalid, InvalidBody, LifelogError, NotFound, RateLimited
 from web import answers
 from web.answers import Question, Turn
 from web.api.shapes import ReceiptView
-from web.errors import status_of
+from web.errors import headers_of, status_of
 from web.inference import Asked, Piece
 from web.routing import (
     JSON,
@@ -220,10 +220,7 @@ async def models(request: WebRequest) -> Response:
 
 def in_openai_form(error: LifelogError) -> Response:
     """An error as OpenAI's clients read it."""
-    status = status_of(error)
-    return Response(
-        msgspec.json.encode(_problem(error)), status, {"Cache-Control": "no-store"}, JSON
-    )
+    return Response(msgspec.json.encode(_problem(error)), status_of(error), headers_of(error), JSON)
 
 
 async def _question(request: WebRequest, body: ChatRequest) -> Question:
@@ -307,11 +304,14 @@ def _card(name: str, created: int) -> ModelCard:
 
 def _problem(error: LifelogError) -> OpenAIProblem:
     client = status_of(error) < 500  # noqa: PLR2004
+    kind = "invalid_request_error" if client else "server_error"
+    if isinstance(error, RateLimited):
+        kind = "rate_limit_error"
     code = "model_not_found" if isinstance(error, NotFound) else error.code
     return OpenAIProblem(
         error=OpenAIFault(
             message=error.detail,
-            type="invalid_request_error" if client else "server_error",
+            type=kind,
             param="model" if isinstance(error, NotFound) else error.field,
             code=code,
         )
@@ -340,6 +340,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Answer a chat, in OpenAI's form; system messages come after the persona's own",
         body=ChatRequest,
         body_limit=BODY_LIMIT,
+        rate="chat",
         answers={200: ChatCompletion},
         refusal=in_openai_form,
     ),

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from schemas.envelope import Recorded
 from schemas.errors import ClusterChanged, LogUnavailable
-from schemas.positions import Vector, encode_vector
+from schemas.positions import Partition, Vector, encode_vector
 from schemas.telemetry import TelemetryReported
 from schemas.topics import (
     CONVERSATION_EVENTS,
@@ -27,7 +27,7 @@ from schemas.topics import (
     Topic,
     partitions,
 )
-from streams.log import Log, Place
+from streams.log import Log
 from web.live.frames import QUEUE_CHANGED, Frame, encoded, lifecycle, progress
 from web.live.ring import Offsets, Ring
 
@@ -215,7 +215,7 @@ class Hub:
             for partition, offset in enumerate(floor[topic.name])
             if offset < here.next[topic.name][partition]
         }
-        until = {place: here.next[place[0]][place[1]] for place in start}
+        until = {key: here.next[key[0]][key[1]] for key in start}
         at = {topic: list(offsets) for topic, offsets in floor.items()}
         at[RUN_TELEMETRY.name] = list(here.next[RUN_TELEMETRY.name])
         yield encoded("reset", {"scope": "telemetry"})
@@ -225,8 +225,8 @@ class Hub:
             async for batch in self._log.read(start, until=until):
                 parts: list[bytes] = []
                 for recorded in batch:
-                    place = (recorded.topic, recorded.partition)
-                    if recorded.offset >= until[place]:
+                    partition = (recorded.topic, recorded.partition)
+                    if recorded.offset >= until[partition]:
                         continue
                     at[recorded.topic][recorded.partition] = recorded.offset + 1
                     token = encode_vector(Vector(cluster=here.cluster, next=at))
@@ -241,7 +241,7 @@ class Hub:
         cluster, _ = await self._log.identity()
         if cluster != self.cluster:
             await self._begin(cluster)
-        start: dict[Place, int] = {
+        start: dict[Partition, int] = {
             (topic, partition): offset
             for topic, offsets in self._next.items()
             for partition, offset in enumerate(offsets)

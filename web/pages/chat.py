@@ -188,6 +188,6 @@ def _choice(one: VersionNamed) -> Choice:
 
 OPERATIONS: tuple[Operation, ...] = (
     view("GET", "/chat", shown, "The chat page"),
-    view("POST", "/chat/ask", ask, "A question"),
+    view("POST", "/chat/ask", ask, "A question", rate="chat"),
     view("GET", "/chat/{conversation_id}", shown, "The chat page with one conversation"),
 )

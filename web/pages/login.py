@@ -63,8 +63,8 @@ def _page(request: WebRequest, problem: LifelogError | None = None) -> Response:
 
 
 OPERATIONS: tuple[Operation, ...] = (
-    view("GET", "/login", shown, "The login page", access="public"),
-    view("POST", "/login", entered, "A login code", access="public"),
+    view("GET", "/login", shown, "The login page", access="public", rate="sign-in"),
+    view("POST", "/login", entered, "A login code", access="public", rate="sign-in"),
     view("POST", "/logout", left, "Log out"),
     view("GET", "/", start, "The start page"),
 )

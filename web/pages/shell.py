@@ -13,8 +13,9 @@ from starlette.types import Scope
 
 from schemas.errors import LifelogError, SetupFailed
 from web.callers import Access
-from web.errors import problem_of
+from web.errors import headers_of, problem_of
 from web.pages import words
+from web.rates import Rate
 from web.routing import BODY_LIMIT, Endpoint, Operation, WebRequest
 
 WEB = Path(__file__).parent.parent
@@ -106,6 +107,7 @@ def view(
     *,
     access: Access = "member",
     body_limit: int = BODY_LIMIT,
+    rate: Rate | None = None,
 ) -> Operation:
     """An operation that answers with HTML: without a login it leads to the login page."""
     return Operation(
@@ -115,6 +117,7 @@ def view(
         access=access,
         summary=summary,
         body_limit=body_limit,
+        rate=rate,
         media_type="text/html",
         page=True,
         refusal=refused,
@@ -130,4 +133,6 @@ def refused(error: LifelogError) -> Response:
     problem = problem_of(error)
     if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         raise error
-    return page("error.html", problem.status, problem=problem, retryable=error.retryable)
+    response = page("error.html", problem.status, problem=problem, retryable=error.retryable)
+    response.headers.update(headers_of(error))
+    return response

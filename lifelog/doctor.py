@@ -42,6 +42,7 @@ def examine(context: "Context") -> list[Finding]:
         "disk": _disk,
         "stack": _stack,
         "broker files": _jars,
+        "page files": _pages,
         "secrets": _secrets,
         "key backup": _backup,
     }
@@ -100,6 +101,12 @@ def _jars(_: "Context") -> tuple[Verdict, str]:
         missing = len(pinned.jars) - there
         return "warn", f"{missing} of {len(pinned.jars)} are fetched at the next start"
     return "ok", f"{there} files of Kafka {pinned.version}, checked against their digests at start"
+
+
+def _pages(_: "Context") -> tuple[Verdict, str]:
+    from web.pages.shell import assets
+
+    return "ok", f"{len(assets())} files that a browser loads are there"
 
 
 def _secrets(context: "Context") -> tuple[Verdict, str]:

@@ -29,3 +29,6 @@ EntryKind = Literal["story", "milestone", "answer", "wisdom"]
 Scope = Literal["train", "retrieve", "share"]  # what an entry may be used for; none of them: never
 Role = Literal["member", "admin"]
 Device = Literal["cpu", "cuda"]
+JobKind = Literal["dataset", "train", "validate", "publish"]
+StopReason = Literal["preempted", "paused", "drained", "idle"]
+BulkAction = Literal["cancel", "pause", "resume", "hold", "release", "reprioritise"]

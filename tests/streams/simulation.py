@@ -19,6 +19,7 @@ from schemas.events import (
     Event,
     JobCancelled,
     JobCancelRequested,
+    JobExpired,
     JobFailed,
     JobSucceeded,
     LeaseGranted,
@@ -47,7 +48,7 @@ TICK_S = 5.0
 RENEW_S = 60.0
 MARGIN_S = 30.0
 POLICY = Policy()
-OVER = (JobSucceeded, JobFailed, JobCancelled)
+OVER = (JobSucceeded, JobFailed, JobCancelled, JobExpired)
 
 
 @dataclass

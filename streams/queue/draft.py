@@ -76,6 +76,15 @@ class Draft:
             }
         return self._rooms
 
+    def has_room(self) -> bool:
+        """Whether any worker that is given jobs has a free slot: told without its whole room."""
+        if self._rooms is not None:
+            return any(room.open and room.slots > 0 for room in self._rooms.values())
+        return any(
+            self._is_open(worker) and self._holds(worker) < worker.joined.slots
+            for _, worker in self._workers()
+        )
+
     def empty_rooms(self) -> list[Room]:
         """What every worker that is present would have if it held nothing."""
         state = self.state
@@ -224,9 +233,12 @@ class Draft:
         for job_id in worker.held:
             if job_id in self.vacated:
                 found.leave(job_id)
-        name = worker.joined.worker_id
-        if name in self._closed:
-            found.open = False
-        elif name in self._opened:
-            found.open = True
+        found.open = self._is_open(worker)
         return found
+
+    def _is_open(self, worker: Worker) -> bool:
+        name = worker.joined.worker_id
+        return name not in self._closed and (worker.open or name in self._opened)
+
+    def _holds(self, worker: Worker) -> int:
+        return sum(job_id not in self.vacated for job_id in worker.held)

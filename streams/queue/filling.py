@@ -16,7 +16,7 @@ from streams.queue.line.ordering import Candidate
 from streams.queue.line.shapes import Shape
 from streams.queue.order import OVERDUE
 from streams.queue.placing.placement import Placement, Reservation, could_hold, place, reserve
-from streams.queue.placing.preemption import unsaved_s, victims
+from streams.queue.placing.preemption import preemptible, unsaved_s, victims
 from streams.queue.placing.rooms import Room, Running
 from streams.queue.state import Job, attempt_limit_s
 from streams.queue.usage import settled
@@ -67,7 +67,7 @@ class Filling:
             return False
         if most is not None and self.draft.concurrent() >= most:
             return False
-        return any(room.open and room.slots > 0 for room in self.draft.rooms().values())
+        return self.draft.has_room()
 
     def _pass_over(self, chosen: Candidate, job: Job) -> None:
         """A job has no room now: it keeps a reservation, if a worker could ever hold it."""
@@ -207,7 +207,7 @@ class Filling:
 
     def _make_room(self, shapes: list[Shape]) -> None:
         """Ask lower classes to stop for the first in line, if it has to wait for room."""
-        if self.state.policy.preemptions_max == 0 or not self.state.leased:
+        if not preemptible(self.state, self.now):
             return
         heads = list(self.blocked)
         chosen = self.draft.order.first(shapes)
@@ -216,7 +216,7 @@ class Filling:
         if not heads:
             return
         candidate, job = min(heads, key=lambda head: head[0])
-        rooms, but = self.draft.rooms(), self.draft.vacated
+        rooms, but = self.draft.rooms, self.draft.vacated
         for victim in victims(self.state, job, candidate, rooms, self.now, but=but):
             self._stop(victim, job)
 

@@ -43,9 +43,11 @@ class Ordering:
         self._touched: set[str] = set()  # groups
         self._turns: dict[tuple[Shape, int], Iterator[Turn]] = {}
         self._next: dict[tuple[Shape, int], Turn | None] = {}
+        self._heads: dict[Shape, Candidate | None] = {}  # as long as nothing changes
 
     def add(self, job: Job) -> None:
         """A job waits from now on."""
+        self._heads.clear()
         at, group = standing_of(self._state, job, self._now)
         bisect.insort(self._added.setdefault((job.shape, at, group), []), (job.number, job.job_id))
         self._gone.discard(job.job_id)
@@ -53,13 +55,15 @@ class Ordering:
 
     def drop(self, job_id: str) -> None:
         """A job is out of the line."""
+        self._heads.clear()
         self._gone.add(job_id)
         standing = self._state.line.standings.get(job_id)
         if standing is not None:
             self._touched.add(standing.group)
 
     def take(self, chosen: Candidate, person_id: str) -> None:
-        """A job's turn has come."""
+        """A job's turn has come. Nobody has used more by that yet: other heads stay."""
+        self._heads.pop(chosen.shape, None)
         group = EVERYBODY if chosen.level == OVERDUE else person_id
         added = self._added.get((chosen.shape, chosen.level, group), [])
         if (chosen.number, chosen.job_id) in added:
@@ -69,6 +73,7 @@ class Ordering:
 
     def charge(self, person_id: str, gpu_seconds: float) -> None:
         """A person's use changes."""
+        self._heads.clear()
         scaled = gpu_seconds * self._state.shares.scale(self._now)
         self._extra[person_id] = self._extra.get(person_id, 0.0) + scaled
         self._touched.add(person_id)
@@ -93,11 +98,10 @@ class Ordering:
 
     def head(self, shape: Shape) -> Candidate | None:
         """The first in line of one shape."""
-        for at in range(LEVELS):
-            found = self._head(shape, at)
-            if found is not None:
-                return found
-        return None
+        if shape not in self._heads:
+            heads = (self._head(shape, at) for at in range(LEVELS))
+            self._heads[shape] = next((head for head in heads if head is not None), None)
+        return self._heads[shape]
 
     def _head(self, shape: Shape, at: int) -> Candidate | None:
         found = self._untouched(shape, at)
@@ -123,13 +127,19 @@ class Ordering:
         return Candidate(at, turn.use, turn.number, job_id, shape)
 
     def _of_group(self, queue: Queue) -> Candidate | None:
-        shape, at, group = queue
         added = self._added.get(queue)
+        waiting = self._state.line.queues.get(queue)
+        if not added and not waiting:
+            return None
+        shape, at, group = queue
         found = added[0] if added else None
-        if queue in self._state.line.queues:
-            waiting = self._state.line.in_queue(queue)
-            kept = next((one for one in waiting if one[1] not in self._gone), None)
-            found = min((one for one in (found, kept) if one is not None), default=None)
+        if waiting:
+            kept: tuple[int, str] | None = waiting[0]
+            if waiting[0][1] in self._gone:
+                left = self._state.line.in_queue(queue)
+                kept = next((one for one in left if one[1] not in self._gone), None)
+            if kept is not None and (found is None or kept < found):
+                found = kept
         if found is None:
             return None
         use = 0.0

@@ -5,7 +5,7 @@ jobs at most one can ever preempt the other.
 """
 
 import datetime
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 
 from streams.queue.line.ordering import Candidate, standing_of
 from streams.queue.placing.rooms import Room, gpus_for, suits
@@ -16,7 +16,7 @@ def victims(
     state: QueueState,
     job: Job,
     candidate: Candidate,
-    rooms: Mapping[str, Room],
+    rooms: Callable[[], Mapping[str, Room]],
     now: datetime.datetime,
     *,
     but: Container[str] = (),
@@ -26,20 +26,35 @@ def victims(
     All are on one worker. Those that lose the least work since their last checkpoint stop first,
     and no more of them than needed.
     """
-    if state.policy.preemptions_max == 0 or stopping(state):
+    by_worker: dict[str, list[Job]] = {}
+    for job_id in state.leased:
+        other = state.jobs[job_id]
+        if job_id not in but and may_preempt(state, job, candidate, other, now):
+            worker_id = "" if other.lease is None else other.lease.worker_id
+            by_worker.setdefault(worker_id, []).append(other)
+    if not by_worker or stopping(state):
         return []
     found: tuple[float, list[Job]] | None = None
-    for worker_id, room in rooms.items():
-        if not room.open or not suits(room, job.shape):
+    for worker_id, possible in by_worker.items():
+        room = rooms().get(worker_id)
+        if room is None or not room.open or not suits(room, job.shape):
             continue
-        held = state.workers[worker_id].held if worker_id in state.workers else {}
-        possible = [state.jobs[one] for one in held if one in room.running and one not in but]
-        possible = [one for one in possible if may_preempt(state, job, candidate, one, now)]
         chosen = _enough(state, job, room, possible, now)
         loss = sum(unsaved_s(one, now) for one in chosen)
         if chosen and (found is None or loss < found[0]):
             found = loss, chosen
     return [] if found is None else found[1]
+
+
+def preemptible(state: QueueState, now: datetime.datetime) -> bool:
+    """Whether there is a lease at all that a job of some class could end."""
+    if state.policy.preemptions_max == 0:
+        return False
+    latest = now - datetime.timedelta(seconds=state.policy.preempt_after_s)
+    jobs = (state.jobs[job_id] for job_id in state.leased)
+    return any(
+        job.rank > 0 and job.lease is not None and job.lease.granted <= latest for job in jobs
+    )
 
 
 def stopping(state: QueueState) -> bool:

@@ -200,7 +200,7 @@ class SetShare(Command, frozen=True, kw_only=True):
     TYPE: ClassVar[str] = "lifelog.share.set-weight"
 
     person_id: str
-    weight: Annotated[float, Meta(gt=0)] = 1.0
+    weight: Annotated[float, Meta(ge=0.01)] = 1.0
 
 
 class DrainWorker(Command, frozen=True, kw_only=True):

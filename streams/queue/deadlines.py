@@ -3,8 +3,7 @@
 import datetime
 from collections.abc import Iterator
 
-from streams.queue.settling import expires
-from streams.queue.state import Job, Lease, QueueState
+from streams.queue.state import Lease, QueueState
 
 
 def over_at(lease: Lease) -> datetime.datetime:
@@ -22,12 +21,6 @@ def next_deadline(state: QueueState) -> datetime.datetime | None:
     return min(_deadlines(state), default=None)
 
 
-def startable(state: QueueState, at: datetime.datetime, job_id: str) -> bool:
-    """Whether an entry of `starting` still says when a scheduled job's time comes."""
-    job = state.jobs.get(job_id)
-    return job is not None and job.state == "scheduled" and job.not_before == at
-
-
 def _deadlines(state: QueueState) -> Iterator[datetime.datetime]:
     for job_id in state.leased:
         lease = state.jobs[job_id].lease
@@ -35,19 +28,13 @@ def _deadlines(state: QueueState) -> Iterator[datetime.datetime]:
             yield over_at(lease)
     if state.leased:
         yield state.time + datetime.timedelta(seconds=state.policy.beat_after_s)
-    yield from (at for at, job_id in state.starting[:1] if startable(state, at, job_id))
+    yield from (at for at, _ in state.starting[:1])
     if state.paused:
         return
     if state.restless and len(state.line):
         yield state.time
-    yield from (at for at, job_id in state.expiring[:1] if expires(state, at, job_id))
-    delayed = next((at for at, job_id in state.delayed[:1] if _delayed(state, at, job_id)), None)
-    if delayed is not None and any(
+    yield from (at for at, _ in state.expiring[:1])
+    if state.delayed and any(
         worker.open and len(worker.held) < worker.joined.slots for worker in state.workers.values()
     ):
-        yield delayed
-
-
-def _delayed(state: QueueState, at: datetime.datetime, job_id: str) -> bool:
-    job: Job | None = state.jobs.get(job_id)
-    return job is not None and job.not_before == at
+        yield state.delayed[0][0]

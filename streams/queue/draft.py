@@ -19,6 +19,7 @@ from streams.queue.line.ordering import Ordering
 from streams.queue.line.waiting import in_order
 from streams.queue.placing.rooms import Room, empty_room, room
 from streams.queue.retries import following
+from streams.queue.settling import delays
 from streams.queue.state import Job, Lease, QueueState, Worker
 from streams.queue.usage import due_s, settled
 
@@ -162,7 +163,7 @@ class Draft:
     def unblock(self, person_id: str) -> None:
         """A person may spend more: what waited for that is in line again."""
         for job_id in self.state.blocked.get(person_id, ()):
-            if job_id not in self.ended:
+            if not self.order.left(job_id):
                 self.wait(self.state.jobs[job_id])
 
     def over(self, job: Job, state: JobState) -> None:
@@ -199,9 +200,8 @@ class Draft:
         for at, job_id in in_order(self.state.delayed):
             if at > self.now:
                 return
-            job = self.state.jobs.get(job_id)
-            if job is not None and job.not_before == at and job.state in {"queued", "retrying"}:
-                yield job
+            if delays(self.state, at, job_id) and not self.order.left(job_id):
+                yield self.state.jobs[job_id]
 
     def _fall(self, job: Job, cause: str, state: JobState) -> None:
         self.note(

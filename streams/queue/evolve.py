@@ -16,7 +16,7 @@ from schemas.types import JobState
 from streams.queue.ending import AS_TOLD
 from streams.queue.money import month_of
 from streams.queue.policy import folded
-from streams.queue.settling import resettle, ripen, settle, unblock
+from streams.queue.settling import resettle, ripen, settle, tidy, unblock
 from streams.queue.state import BEGINNING, Job, Lease, Over, QueueState, Stop, Worker, job_of
 from streams.queue.transitions import next_state
 from streams.queue.usage import due_s, settled
@@ -37,6 +37,11 @@ def evolve(state: QueueState, event: msgspec.Struct, meta: Envelope) -> None:
         return  # of a newer version: kept on the log, of no concern here
     state.remembered.note(event, meta)
     state.restless = isinstance(event, events.PoolConfigured | events.BudgetSet)
+    _apply(state, event)
+    tidy(state)
+
+
+def _apply(state: QueueState, event: events.Event) -> None:
     match event:
         case events.JobSubmitted():
             _submitted(state, event)

@@ -238,7 +238,7 @@ class Filling:
                 reason=f"{job.priority} job {job.job_id} needs the room",
                 why=(
                     Why(
-                        code="lower-class",
+                        code="lower-priority",
                         subject=job.job_id,
                         have=float(victim.rank),
                         limit=float(job.rank),

@@ -55,8 +55,30 @@ def ripen(state: QueueState) -> None:
         if job is not None and job_id in state.line:
             settle(state, job)
             _rise(state, job)
-    while state.expiring and not expires(state, *state.expiring[0]):
-        heapq.heappop(state.expiring)
+    tidy(state)
+
+
+def tidy(state: QueueState) -> None:
+    """Let the first entry of each heap be one that counts: the next deadline is read there."""
+    for heap, counts in (
+        (state.expiring, expires),
+        (state.starting, starts),
+        (state.delayed, delays),
+    ):
+        while heap and not counts(state, *heap[0]):
+            heapq.heappop(heap)
+
+
+def starts(state: QueueState, at: datetime.datetime, job_id: str) -> bool:
+    """Whether an entry of `starting` still says when a scheduled job's time comes."""
+    job = state.jobs.get(job_id)
+    return job is not None and job.state == "scheduled" and job.not_before == at
+
+
+def delays(state: QueueState, at: datetime.datetime, job_id: str) -> bool:
+    """Whether an entry of `delayed` still says when a job is in line again."""
+    job = state.jobs.get(job_id)
+    return job is not None and job.not_before == at and job.state in {"queued", "retrying"}
 
 
 def expires(state: QueueState, at: datetime.datetime, job_id: str) -> bool:

@@ -303,3 +303,12 @@ def test_a_forged_report_changes_nothing():
     before = repr(story.state.jobs)
     story.when(succeeded(lease), authentic=False).then_rejected("forged-command")
     assert repr(story.state.jobs) == before
+
+
+@pytest.mark.parametrize("ask", [cancel, pause, hold])
+def test_a_retry_that_has_come_due_is_not_leased_to_whom_it_was_just_taken_from(ask):
+    story = queue().given(join())
+    lease = grants(story.when(submit("a")))[0]
+    story.given(failed(lease)).after(10)
+    assert not granted(story.when(ask("a")))
+    assert story.state.leased == {}

@@ -149,3 +149,14 @@ def test_one_persons_empty_purse_does_not_hold_up_another():
     story.given(submit("a", timeout_s=HOUR), submit("b", timeout_s=HOUR))
     assert granted(story.when(submit("c", person_id="bob"))) == ["c"]
     assert granted(story.when(configure(backfill_depth=1))) == []
+
+
+def test_two_refunds_at_once_lease_a_job_once():
+    story = priced(slots=9).given(budget(9.0))
+    first = grants(story.when(submit("a", timeout_s=2 * HOUR)))[0]
+    story.given(submit("b", timeout_s=2 * HOUR), submit("c", timeout_s=HOUR))
+    assert story.state.jobs["c"].blocked
+    story.after(60).given(gpu_worker("h", price_per_gpu_hour=2.0))
+    story.when(commands.DeclareWorkerLost(worker_id=first.worker_id))
+    leased = granted(story)
+    assert len(leased) == len(set(leased)) == 2

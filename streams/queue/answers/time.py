@@ -3,11 +3,11 @@
 from schemas import events
 from schemas.errors import TimedOut
 from schemas.why import Why
-from streams.queue.deadlines import next_deadline, over_at, startable
+from streams.queue.deadlines import next_deadline, over_at
 from streams.queue.draft import Draft
 from streams.queue.ending import Ending
 from streams.queue.line.waiting import in_order
-from streams.queue.settling import expires
+from streams.queue.settling import expires, starts
 from streams.queue.state import Job, Lease, queue_limit_s
 
 EXPIRED_AT_ONCE = 200  # jobs of one decision; the rest follows with the next one
@@ -52,7 +52,7 @@ def _start(draft: Draft) -> None:
     for at, job_id in in_order(draft.state.starting):
         if at > draft.now:
             return
-        if not startable(draft.state, at, job_id) or job_id in draft.ended:
+        if not starts(draft.state, at, job_id) or job_id in draft.ended:
             continue
         job = draft.state.jobs[job_id]
         lacking = draft.lacking(job.submitted.after)

@@ -49,7 +49,10 @@ class Ordering:
         """A job waits from now on."""
         self._heads.clear()
         at, group = standing_of(self._state, job, self._now)
-        bisect.insort(self._added.setdefault((job.shape, at, group), []), (job.number, job.job_id))
+        added = self._added.setdefault((job.shape, at, group), [])
+        entry = job.number, job.job_id
+        if entry not in added:  # several causes of one decision may let it wait
+            bisect.insort(added, entry)
         self._gone.discard(job.job_id)
         self._touched.add(group)
 
@@ -60,6 +63,10 @@ class Ordering:
         standing = self._state.line.standings.get(job_id)
         if standing is not None:
             self._touched.add(standing.group)
+
+    def left(self, job_id: str) -> bool:
+        """Whether a job was taken out of the line by this decision."""
+        return job_id in self._gone
 
     def take(self, chosen: Candidate, person_id: str) -> None:
         """A job's turn has come. Nobody has used more by that yet: other heads stay."""

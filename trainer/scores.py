@@ -130,7 +130,7 @@ def words(text: str) -> list[str]:
         >>> words("The two hundred and twelve pianos, at Café Ärger!")
         ['212', 'pianos', 'at', 'cafe', 'arger']
     """
-    plain = unicodedata.normalize("NFKD", text.casefold())
+    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
     plain = re.sub(r"(?<=\d)[,.](?=\d{3}\b)", "", plain)
     plain = re.sub(r"['\u2019]s?\b", "", plain)

@@ -1,4 +1,4 @@
-"""One stack, one inference and one browser for all tests of pages."""
+"""One stack and one inference for all tests of pages, one browser for each module of them."""
 
 import contextlib
 import uuid
@@ -37,8 +37,12 @@ def pages(
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """One for a module's tests: while it is there, an event loop of its own runs in this thread.
+
+    Nothing else can run one then, so it must be gone before the tests of other folders.
+    """
     with chromium() as made:
         yield made
 

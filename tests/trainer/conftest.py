@@ -12,17 +12,13 @@ import pytest
 
 from lifelog.samples.load import Sample, load
 from schemas.recipe import PRESETS, Recipe
-from tests.conftest import FULL
 from trainer.examples.builder import build
 from trainer.examples.dataset import Dataset, Entry
-
-FIRST, SECOND = "hetty-skerrow", "evaristo-bruna"
 
 
 class TrainedLife(msgspec.Struct, frozen=True):
     """The shared adapter, and what it was made of."""
 
-    slug: str
     sample: Sample
     dataset: Dataset
     recipe: Recipe
@@ -63,14 +59,10 @@ def tiny_base(base_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture(scope="session")
 def trained_life(base_folder: Path) -> TrainedLife:
-    """A bundled life, trained with the default recipe, once a session.
-
-    The first at full size; else the second, a third as long: about two minutes on two free cores.
-    """
+    """The first bundled life, trained with the default recipe: some five minutes, once a session."""
     from trainer.training import train
 
-    slug = FIRST if FULL else SECOND
-    sample = load(slug)
+    sample = load("hetty-skerrow")
     dataset = build(entries_of(sample), persona=sample.person.name, seed=PRESETS["default"].seed)
     trained = train(
         PRESETS["default"],
@@ -81,7 +73,6 @@ def trained_life(base_folder: Path) -> TrainedLife:
         stop=lambda: False,
     )
     return TrainedLife(
-        slug=slug,
         sample=sample,
         dataset=dataset,
         recipe=PRESETS["default"],

@@ -22,7 +22,8 @@ class People:
         self.world = world
         self.jobs = jobs
         self.let_go_on = -1.0
-        world.send(commands.SetBudget(person_id=CAPPED, per_month=CAP))
+        cap = commands.SetBudget(person_id=CAPPED, per_month=CAP)
+        world.underway.append((0.0, 0, cap, "budget"))  # before any job, for it takes nothing back
 
     def act(self) -> None:
         world = self.world

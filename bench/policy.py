@@ -444,7 +444,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--days", type=int, default=30)
     parser.add_argument("--per-day", type=float, default=75.0)
-    parser.add_argument("--shared", type=int, default=2, help="jobs that may share a GPU")
+    parser.add_argument("--shared", type=int, default=1, help="jobs that may share a GPU")
     given = parser.parse_args()
     jobs = load(given.seed, given.days, given.per_day)
     figures: dict[str, dict[str, float]] = {}

@@ -37,7 +37,8 @@ POLICY = Policy(
     preemptions_max=0,
     gap_after_s=1e9,
     lease_ttl_s=1e9,
-    retry_base_s=0.0,
+    free_endings_at_once=10_000,
+    free_endings_max=20_000,
 )
 SLOTS = 2
 RANKS = {"high": 1, "medium": 2, "low": 3}
@@ -195,6 +196,6 @@ class QueueAgainstModel(RuleBasedStateMachine):
 
 
 QueueAgainstModel.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=80, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestQueueAgainstModel = QueueAgainstModel.TestCase

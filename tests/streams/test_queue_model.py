@@ -17,7 +17,6 @@ from streams.queue.policy import Policy
 from streams.queue.telling.position import in_line
 from tests.streams.queue_words import (
     cancel,
-    configure,
     failed,
     join,
     queue,
@@ -128,7 +127,7 @@ class QueueAgainstModel(RuleBasedStateMachine):
 
     def settle(self) -> None:
         """An event that changes nothing but the time: the queue knows now how old everybody is."""
-        self.follow(configure(backfill_depth=8))
+        self.follow(commands.SetShare(person_id="nobody"))
 
     @rule(person=PEOPLE, priority=PRIORITIES)
     def submit(self, person: str, priority: str) -> None:
@@ -152,6 +151,17 @@ class QueueAgainstModel(RuleBasedStateMachine):
         given = {"retryable": False} if report is failed else {}
         self.model.release(name, self.now, "waits" if report is stopped else "over")
         self.follow(report(self.leases[name], **given))
+
+    @precondition(lambda self: self.model.running() and self.model.waiting())
+    @rule()
+    def lease_several_at_once(self) -> None:
+        """A charge must count for the next lease of the same decision."""
+        self.settle()
+        self.follow(commands.PausePool())
+        for name in self.model.running():
+            self.model.release(name, self.now, "over")
+            self.follow(succeeded(self.leases[name]))
+        self.follow(commands.ResumePool())
 
     @precondition(lambda self: self.model.waiting())
     @rule(which=some.integers(0, 50))

@@ -115,7 +115,7 @@ class Bench:
             yield commands.ReportSucceeded(
                 **about(lease), version_id="v" * 36, recipe=DIGEST, **dict.fromkeys(digests, DIGEST)
             )
-            waiting = next(iter(self.state.waiting.stamps))
+            waiting = next(iter(self.state.line.standings))
             yield commands.CancelJob(job_id=waiting, reason="bench")
 
 

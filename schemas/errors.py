@@ -9,6 +9,7 @@ LifelogError
 │   ├── NotText                bytes that are not UTF-8 text
 │   ├── MethodNotAllowed       an address that does not take the method
 │   ├── InvalidSheet           a recovery sheet with a misread or missing line
+│   ├── InvalidPolicy          a number of a pool's configuration that is unknown or wrong
 │   └── UnsupportedConfig      a training configuration that no pool can run
 ├── Unauthenticated        nobody is logged in, or the token is unknown or over
 ├── Forbidden              logged in, but the role does not allow it
@@ -19,6 +20,11 @@ LifelogError
 │   ├── KeyReused              the same Idempotency-Key with another body
 │   ├── JobAlreadyOver         a job that has ended cannot be changed
 │   ├── AlreadyExists          the id is taken
+│   ├── DuplicateJob           a job with this dedupe key is not over yet
+│   ├── VersionConflict        the job has changed since the caller read it
+│   ├── WrongState             the job's state does not allow it
+│   ├── OverBudget             it can cost more than the person may spend in a month
+│   ├── DependencyFailed       a job that it waits for has not succeeded
 │   ├── StaleReport            a report that quotes a superseded fencing token
 │   ├── ForgedCommand          a command whose MAC or issuer does not hold
 │   ├── RevisionConflict       the named parent is not the newest revision
@@ -36,6 +42,7 @@ LifelogError
 │   ├── OutOfMemory            the device or the machine ran out of memory
 │   ├── ChildDied              the training process ended without a word
 │   ├── TimedOut               the attempt ran past its limit
+│   ├── GpuIdle                the attempt's GPU did nothing for too long
 │   └── BaseUnavailable        the base model is not there or is not what its digest says
 ├── Damaged                what is stored is not what was written
 │   ├── ArtifactCorrupt        bytes that do not match their digest
@@ -158,6 +165,12 @@ class MethodNotAllowed(Invalid):
     code = "method-not-allowed"
 
 
+class InvalidPolicy(Invalid):
+    """A number of the pool's configuration is unknown or out of its range."""
+
+    code = "invalid-policy"
+
+
 class UnsupportedConfig(Invalid):
     """No pool can run this training configuration."""
 
@@ -221,6 +234,36 @@ class AlreadyExists(Refused):
     """The id is taken."""
 
     code = "already-exists"
+
+
+class DuplicateJob(Refused):
+    """A job with this dedupe key is not over yet: follow that one, or choose another key."""
+
+    code = "duplicate-job"
+
+
+class VersionConflict(Refused):
+    """The job has changed since you read it: read it again, then decide."""
+
+    code = "version-conflict"
+
+
+class WrongState(Refused):
+    """The job's state does not allow this."""
+
+    code = "wrong-state"
+
+
+class OverBudget(Refused):
+    """The job can cost more than its person may spend in a month."""
+
+    code = "over-budget"
+
+
+class DependencyFailed(Refused):
+    """A job that this one waits for has not succeeded."""
+
+    code = "dependency-failed"
 
 
 class StaleReport(Refused):
@@ -326,6 +369,13 @@ class TimedOut(RunFailed):
     """The attempt ran past its limit."""
 
     code = "timed-out"
+
+
+class GpuIdle(RunFailed):
+    """The attempt's GPU did nothing for longer than the pool allows."""
+
+    code = "gpu-idle"
+    retryable = True
 
 
 class BaseUnavailable(RunFailed):

@@ -5,24 +5,31 @@ the envelope (`schemas.envelope`): an event's time is the time of the command th
 """
 
 import datetime
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import msgspec
+from msgspec import Meta
 
 from schemas.sealed import Reference, Sealed
 from schemas.types import (
+    BulkAction,
     Cause,
     Count,
     Device,
     Digest,
     EntryKind,
+    JobKind,
     Positive,
     Priority,
     Role,
     Scalar,
     Scope,
     Seconds,
+    StopReason,
 )
+from schemas.why import Why
+
+Money = Annotated[float, Meta(ge=0)]  # in the currency of the pool's prices
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +72,100 @@ class JobSubmitted(Event, frozen=True, kw_only=True):
     memory_bytes: Count = 0  # what a worker must have free
     attempts_max: Positive = 3
     timeout_s: Seconds = 10_800.0  # of one attempt
+    kind: JobKind = "train"
+    gpus: Positive = 1
+    device: Device | None = None
+    gpu_kinds: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    disk_bytes: Count = 0
+    estimate_s: Seconds = 0.0
+    total_timeout_s: Seconds | None = None
+    queue_timeout_s: Seconds | None = None
+    not_before: datetime.datetime | None = None
+    deadline: datetime.datetime | None = None
+    after: tuple[str, ...] = ()
+    dedupe_key: str = ""
+    hold: bool = False
+    expected_s: Seconds = 0.0  # how long it should run, as the pool knew then
+    expected_cost: Money = 0.0  # on the cheapest worker that it fits; 0: no price is known
+
+
+class JobDeferred(Event, frozen=True, kw_only=True):
+    """The job is not in line yet: it waits for a time, or for other jobs to succeed."""
+
+    TYPE: ClassVar[str] = "lifelog.job.deferred"
+
+    job_id: str
+    person_id: str
+    not_before: datetime.datetime | None = None
+    after: tuple[str, ...] = ()  # those that had not succeeded yet
+
+
+class JobReadied(Event, frozen=True, kw_only=True):
+    """What the job waited for has come: it is in line."""
+
+    TYPE: ClassVar[str] = "lifelog.job.readied"
+
+    job_id: str
+    person_id: str
+    why: tuple[Why, ...] = ()
+
+
+class JobPaused(Event, frozen=True, kw_only=True):
+    """The job waits until it is let go on."""
+
+    TYPE: ClassVar[str] = "lifelog.job.paused"
+
+    job_id: str
+    person_id: str
+    held: bool = False  # by an operator, who alone releases it
+    reason: str = ""
+
+
+class JobResumed(Event, frozen=True, kw_only=True):
+    """The pause or hold is over: the job waits in line again."""
+
+    TYPE: ClassVar[str] = "lifelog.job.resumed"
+
+    job_id: str
+    person_id: str
+    held: bool = False  # whether it was a hold that ended
+    reason: str = ""
+
+
+class JobReprioritised(Event, frozen=True, kw_only=True):
+    """The job has another priority from now on."""
+
+    TYPE: ClassVar[str] = "lifelog.job.reprioritised"
+
+    job_id: str
+    person_id: str
+    priority: Priority
+    previous: Priority
+    reason: str = ""
+
+
+class JobBlocked(Event, frozen=True, kw_only=True):
+    """The job leaves the line until its person's budget allows it."""
+
+    TYPE: ClassVar[str] = "lifelog.job.blocked"
+
+    job_id: str
+    person_id: str
+    until: datetime.datetime  # at the latest: the next month
+    why: tuple[Why, ...] = ()
+
+
+class JobExpired(Event, frozen=True, kw_only=True):
+    """The job is over: it waited in line for longer than it was to."""
+
+    TYPE: ClassVar[str] = "lifelog.job.expired"
+
+    job_id: str
+    person_id: str
+    waited_s: Seconds
+    limit_s: Seconds
+    why: tuple[Why, ...] = ()
 
 
 class LeaseGranted(Event, frozen=True, kw_only=True):
@@ -86,7 +187,14 @@ class LeaseGranted(Event, frozen=True, kw_only=True):
     checkpoint_step: Count = 0
     dataset: Digest | None = None  # of an earlier attempt: trained on again
     recipe: dict[str, Scalar] = {}
-    timeout_s: Seconds = 10_800.0
+    timeout_s: Seconds = 10_800.0  # of this attempt
+    micro_batches: Positive = 1  # each batch in so many parts: the same gradient in less memory
+    disk_bytes: Count = 0
+    expected_s: Seconds = 0.0
+    price_per_gpu_hour: Money = 0.0
+    reserved_cost: Money = 0.0  # of the budget until the attempt ends: the most it can cost
+    penalty_s: Seconds = 0.0  # GPU-seconds charged to the person's share in advance
+    why: tuple[Why, ...] = ()  # why this one, and who was passed over
 
 
 class AboutAttempt(Event, frozen=True, kw_only=True):
@@ -162,6 +270,24 @@ class AttemptEnded(AboutAttempt, frozen=True, kw_only=True):
     code: str | None = None
     detail: str = ""
     costs_attempt: bool = True  # whether it counts against `attempts_max`
+    gpu_seconds: Seconds = 0.0
+    cost: Money = 0.0
+    energy_wh: Money | None = None
+    peak_bytes: Count = 0
+    why: tuple[Why, ...] = ()
+
+
+class AttemptStopRequested(AboutAttempt, frozen=True, kw_only=True):
+    """The worker was told to store a checkpoint and stop within the grace."""
+
+    TYPE: ClassVar[str] = "lifelog.attempt.stop-requested"
+
+    stop: StopReason
+    grace_s: Seconds
+    for_job: str | None = None  # that is to run instead
+    held: bool = False  # of a pause: an operator's
+    reason: str = ""
+    why: tuple[Why, ...] = ()
 
 
 class JobRetryScheduled(Event, frozen=True, kw_only=True):
@@ -174,6 +300,7 @@ class JobRetryScheduled(Event, frozen=True, kw_only=True):
     next_attempt: Positive
     not_before: datetime.datetime
     reason: str
+    why: tuple[Why, ...] = ()
 
 
 class JobCancelRequested(Event, frozen=True, kw_only=True):
@@ -194,6 +321,7 @@ class JobCancelled(Event, frozen=True, kw_only=True):
     job_id: str
     person_id: str
     reason: str
+    code: str | None = None  # where nobody asked: what it waited for did not succeed
 
 
 class JobFailed(Event, frozen=True, kw_only=True):
@@ -206,6 +334,7 @@ class JobFailed(Event, frozen=True, kw_only=True):
     attempts: Positive
     code: str
     detail: str
+    why: tuple[Why, ...] = ()
 
 
 class JobSucceeded(AboutAttempt, frozen=True, kw_only=True):
@@ -227,6 +356,10 @@ class JobSucceeded(AboutAttempt, frozen=True, kw_only=True):
     seconds: Seconds = 0.0
     telemetry: Digest | None = None
     scores: dict[str, float] = {}
+    gpu_seconds: Seconds = 0.0
+    cost: Money = 0.0
+    energy_wh: Money | None = None
+    peak_bytes: Count = 0
 
 
 class WorkerJoined(Event, frozen=True, kw_only=True):
@@ -241,6 +374,14 @@ class WorkerJoined(Event, frozen=True, kw_only=True):
     gpus: tuple[str, ...] = ()  # names, by index
     memory_bytes: Count = 0
     slots: Positive = 1
+    gpu_kind: str = ""
+    gpu_bytes: tuple[Count, ...] = ()
+    reserved_bytes: tuple[Count, ...] = ()
+    labels: tuple[str, ...] = ()
+    disk_bytes: Count | None = None
+    price_per_gpu_hour: Money | None = None
+    spot: bool = False
+    job_kinds: tuple[JobKind, ...] = ("train",)
 
 
 class WorkerLeft(Event, frozen=True, kw_only=True):
@@ -279,6 +420,118 @@ class WorkerLost(Event, frozen=True, kw_only=True):
     worker_id: str
     incarnation: str
     reason: str
+
+
+class WorkerDraining(Event, frozen=True, kw_only=True):
+    """The worker is given no more jobs."""
+
+    TYPE: ClassVar[str] = "lifelog.worker.draining"
+
+    worker_id: str
+    reason: str = ""
+
+
+class WorkerResumed(Event, frozen=True, kw_only=True):
+    """The worker is given jobs again."""
+
+    TYPE: ClassVar[str] = "lifelog.worker.resumed"
+
+    worker_id: str
+    reason: str = ""
+
+
+class WorkerHot(Event, frozen=True, kw_only=True):
+    """The worker is given nothing new until its GPUs have cooled."""
+
+    TYPE: ClassVar[str] = "lifelog.worker.hot"
+
+    worker_id: str
+    incarnation: str
+    celsius: float
+
+
+class WorkerCooled(Event, frozen=True, kw_only=True):
+    """The worker's GPUs are cool enough again."""
+
+    TYPE: ClassVar[str] = "lifelog.worker.cooled"
+
+    worker_id: str
+    incarnation: str
+    celsius: float
+
+
+class PersonPaused(Event, frozen=True, kw_only=True):
+    """None of the person's jobs is leased; what runs goes on."""
+
+    TYPE: ClassVar[str] = "lifelog.person.paused"
+
+    person_id: str
+    reason: str = ""
+
+
+class PersonResumed(Event, frozen=True, kw_only=True):
+    """The person's jobs are leased again."""
+
+    TYPE: ClassVar[str] = "lifelog.person.resumed"
+
+    person_id: str
+    reason: str = ""
+
+
+class PoolPaused(Event, frozen=True, kw_only=True):
+    """No job of the pool is leased; what runs goes on."""
+
+    TYPE: ClassVar[str] = "lifelog.pool.paused"
+
+    reason: str = ""
+
+
+class PoolResumed(Event, frozen=True, kw_only=True):
+    """The pool's jobs are leased again."""
+
+    TYPE: ClassVar[str] = "lifelog.pool.resumed"
+
+    reason: str = ""
+
+
+class PoolConfigured(Event, frozen=True, kw_only=True):
+    """The pool's numbers from now on: those named, the others as before."""
+
+    TYPE: ClassVar[str] = "lifelog.pool.configured"
+
+    pool: str | None = None
+    changes: dict[str, Scalar] = {}
+    prices: dict[str, float] = {}
+    reason: str = ""
+
+
+class BudgetSet(Event, frozen=True, kw_only=True):
+    """What a person may spend in this pool in a month; None: the pool's own limit."""
+
+    TYPE: ClassVar[str] = "lifelog.budget.set"
+
+    person_id: str
+    per_month: Money | None = None
+
+
+class ShareSet(Event, frozen=True, kw_only=True):
+    """The weight of a person's use in the fair share."""
+
+    TYPE: ClassVar[str] = "lifelog.share.set"
+
+    person_id: str
+    weight: float
+
+
+class JobsActedOn(Event, frozen=True, kw_only=True):
+    """What came of a request about many jobs; the events before it say what happened to each."""
+
+    TYPE: ClassVar[str] = "lifelog.jobs.acted-on"
+
+    action: BulkAction
+    matched: Count
+    changed: Count
+    reason: str = ""
 
 
 class PersonAdded(Event, frozen=True, kw_only=True):
@@ -427,6 +680,26 @@ JOB_EVENTS: tuple[type[Event], ...] = (
     WorkerSilent,
     WorkerHeard,
     WorkerLost,
+    JobDeferred,
+    JobReadied,
+    JobPaused,
+    JobResumed,
+    JobReprioritised,
+    JobBlocked,
+    JobExpired,
+    AttemptStopRequested,
+    WorkerDraining,
+    WorkerResumed,
+    WorkerHot,
+    WorkerCooled,
+    PersonPaused,
+    PersonResumed,
+    PoolPaused,
+    PoolResumed,
+    PoolConfigured,
+    BudgetSet,
+    ShareSet,
+    JobsActedOn,
 )
 PEOPLE_EVENTS: tuple[type[Event], ...] = (
     CommandRejected,

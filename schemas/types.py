@@ -30,3 +30,6 @@ Scope = Literal["train", "retrieve", "share"]  # what an entry may be used for; 
 Role = Literal["member", "admin"]
 OPERATOR = "operator"  # id of who runs the installation: an admin with no life kept here
 Device = Literal["cpu", "cuda"]
+JobKind = Literal["dataset", "train", "validate", "publish"]
+StopReason = Literal["preempted", "paused", "drained", "idle"]
+BulkAction = Literal["cancel", "pause", "resume", "hold", "release", "reprioritise"]

@@ -1,52 +1,27 @@
 """A decision being made: what is settled so far, over a state that is left alone.
 
 `decide` may not change the state, and yet one command can end several attempts and grant several
-leases. A draft holds what its own events change: rooms on workers, and jobs that wait again.
+leases. A draft holds what its own events change: rooms on workers, the line, what people have used
+and may spend. `streams.queue.filling` grants what there is room for.
 """
 
 import datetime
-import heapq
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from schemas import events
+from schemas.errors import DependencyFailed
 from schemas.events import Event
-from schemas.types import Cause
-from streams.queue.order import Key
-from streams.queue.retries import backoff
+from schemas.types import JobState
+from schemas.why import Why
+from streams.queue import money
+from streams.queue.ending import Ending
+from streams.queue.line.ordering import Ordering
+from streams.queue.line.waiting import in_order
+from streams.queue.placing.rooms import Room, empty_room, room
+from streams.queue.retries import following
+from streams.queue.settling import delays
 from streams.queue.state import Job, Lease, QueueState, Worker
-
-
-@dataclass(slots=True)
-class Room:
-    """What a worker has left for further jobs."""
-
-    joined: events.WorkerJoined
-    slots: int
-    memory_bytes: int
-    gpus: list[int]  # free indices, lowest first
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Candidate:
-    """A job that could be leased now."""
-
-    key: Key
-    job_id: str
-    memory_bytes: int = field(compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How an attempt ended. The fields are those of `AttemptEnded`."""
-
-    outcome: str
-    why: str  # in words, for the retry
-    cause: Cause | None = None
-    code: str | None = None
-    detail: str = ""
-    costs: bool = False
-    retryable: bool = True
+from streams.queue.usage import due_s, settled
 
 
 class Draft:
@@ -57,20 +32,29 @@ class Draft:
         self.now = now
         self.events: list[Event] = []
         self.extended = datetime.timedelta(0)  # by how much this decision extends every lease
-        self._rooms = {
-            worker_id: room(state, worker)
-            for worker_id, worker in state.workers.items()
-            if worker.present and not worker.silent
-        }
-        self._fresh: dict[str, Job] = {}  # submitted by this very decision
-        self._again: dict[int, list[Candidate]] = {}  # heaps of jobs that wait because of it
-        self._gone: set[str] = set()  # granted by this decision
-        self._lines: dict[int, Iterator[Candidate]] = {}
-        self._heads: dict[int, Candidate | None] = {}
+        self.order = Ordering(state, now)
+        self.fresh: dict[str, Job] = {}  # submitted by this very decision
+        self.ended: dict[str, JobState] = {}  # jobs that it ends
+        self.datasets: dict[str, str] = {}  # of those of them that succeed
+        self.granted = 0
+        self.paused = state.paused
+        self.again = False  # numbers change by it: what follows from them, the next one decides
+        self.kept_out: set[str] = set()  # people whose jobs it keeps out of the line
+        self.reserved: dict[str, float] = {}  # of budgets, by person: what is added
+        self.spent: dict[str, float] = {}
+        self.vacated: dict[str, None] = {}  # jobs whose leases it ends
+        self._joined: dict[str, events.WorkerJoined] = {}
+        self._opened: set[str] = set()  # workers that are given jobs again
+        self._closed: set[str] = set()
+        self._rooms: dict[str, Room] | None = None
 
     def note(self, event: Event) -> None:
-        """Add an event that leaves rooms and waiting line as they are."""
+        """Add an event."""
         self.events.append(event)
+
+    def job(self, job_id: str) -> Job:
+        """A job that is not over, or was submitted just now."""
+        return self.fresh.get(job_id) or self.state.jobs[job_id]
 
     def lives(self) -> Iterator[tuple[Job, Lease]]:
         """The leases that live, with their jobs."""
@@ -79,30 +63,60 @@ class Draft:
             if job.lease is not None:
                 yield job, job.lease
 
-    def enter(self, job: Job) -> None:
-        """A new job waits."""
-        self._fresh[job.job_id] = job
-        self._wait(job)
+    def concurrent(self) -> int:
+        """How many leases there are in the pool now."""
+        return len(self.state.leased) - len(self.vacated) + self.granted
+
+    def rooms(self) -> dict[str, Room]:
+        """What every worker that is present has left. Asked for when all endings are noted."""
+        if self._rooms is None:
+            self._rooms = {
+                worker_id: self._room(worker)
+                for worker_id, worker in self._workers()
+                if worker.present
+            }
+        return self._rooms
+
+    def has_room(self) -> bool:
+        """Whether any worker that is given jobs has a free slot: told without its whole room."""
+        if self._rooms is not None:
+            return any(room.open and room.slots > 0 for room in self._rooms.values())
+        return any(
+            self._is_open(worker) and self._holds(worker) < worker.joined.slots
+            for _, worker in self._workers()
+        )
+
+    def empty_rooms(self) -> list[Room]:
+        """What every worker that is present would have if it held nothing."""
+        state = self.state
+        return [
+            empty_room(state.policy, state.prices, worker)
+            for _, worker in self._workers()
+            if worker.present
+        ]
+
+    def wait(self, job: Job) -> None:
+        """A job waits in line from now on, unless its person's jobs are paused."""
+        if job.person_id not in self.state.paused_people and job.person_id not in self.kept_out:
+            self.order.add(job)
 
     def join(self, joined: events.WorkerJoined) -> None:
         """A worker has room. What its earlier incarnation held must have ended before."""
         self.note(joined)
-        known = self.state.workers.get(joined.worker_id)
-        if known is not None and known.joined.incarnation == joined.incarnation and known.held:
-            self._rooms[joined.worker_id] = room(self.state, Worker(joined, held=known.held))
-        else:
-            self._rooms[joined.worker_id] = room(self.state, Worker(joined))
+        self._joined[joined.worker_id] = joined
+        self._closed.discard(joined.worker_id)
 
-    def hear(self, worker: Worker) -> None:
-        """A silent worker may take jobs again."""
-        self._rooms[worker.joined.worker_id] = room(self.state, worker)
+    def reopen(self, worker_id: str) -> None:
+        """A worker takes jobs again."""
+        self._opened.add(worker_id)
 
     def close(self, worker_id: str) -> None:
         """A worker takes no more jobs."""
-        self._rooms.pop(worker_id, None)
+        self._closed.add(worker_id)
 
     def end(self, job: Job, lease: Lease, ending: Ending) -> None:
-        """An attempt is over: the job is cancelled, tried again or given up."""
+        """An attempt is over: the job is cancelled, paused, tried again or given up."""
+        use = settled(lease, self.now)
         self.note(
             events.AttemptEnded(
                 job_id=job.job_id,
@@ -115,153 +129,116 @@ class Draft:
                 code=ending.code,
                 detail=ending.detail,
                 costs_attempt=ending.costs,
+                gpu_seconds=use.gpu_seconds,
+                cost=use.cost,
+                energy_wh=ending.energy_wh,
+                peak_bytes=ending.peak_bytes,
             )
         )
-        self.vacate(lease)
-        self.note(self._after(job, lease, ending))
+        self.vacate(job, lease)
+        after = following(self.state, job, lease, ending, self.now)
+        self.note(after)
+        match after:
+            case events.JobRetryScheduled() if after.not_before <= self.now:
+                self.wait(job)
+            case events.JobFailed():
+                self.over(job, "failed")
+            case events.JobCancelled():
+                self.over(job, "cancelled")
+            case _:
+                pass
 
-    def vacate(self, lease: Lease) -> None:
-        """A lease's slot, bytes and GPUs are free again."""
-        left = self._rooms.get(lease.worker_id)
-        if left is not None and left.joined.incarnation == lease.incarnation:
-            left.slots += 1
-            left.memory_bytes += lease.memory_bytes
-            left.gpus = sorted([*left.gpus, *lease.gpus])
+    def vacate(self, job: Job, lease: Lease) -> None:
+        """A lease's room, and what it kept of the budget, are free again."""
+        self.vacated[job.job_id] = None
+        use = settled(lease, self.now)
+        self.order.charge(job.person_id, due_s(lease, self.now, over=True))
+        if lease.month == money.month_of(self.now):
+            who = job.person_id
+            self.reserved[who] = self.reserved.get(who, 0.0) - lease.reserved_cost
+            self.spent[who] = self.spent.get(who, 0.0) + use.cost
+        if lease.reserved_cost > use.cost:
+            self.unblock(job.person_id)
 
-    def fill(self) -> None:
-        """Grant leases until no worker that has room fits a job that is next in line for it."""
-        if not any(left.slots > 0 for left in self._rooms.values()):
+    def unblock(self, person_id: str) -> None:
+        """A person may spend more: what waited for that is in line again."""
+        for job_id in self.state.blocked.get(person_id, ()):
+            if not self.order.left(job_id):
+                self.wait(self.state.jobs[job_id])
+
+    def over(self, job: Job, state: JobState) -> None:
+        """A job has ended; those that wait for it go on, or end with it."""
+        self.ended[job.job_id] = state
+        self.order.drop(job.job_id)
+        for job_id in self.state.dependants.get(job.job_id, ()):
+            other = self.state.jobs.get(job_id)
+            if other is None or job_id in self.ended:
+                continue
+            if state != "succeeded":
+                self._fall(other, job.job_id, state)
+            elif other.state == "scheduled" and not self.lacking(other.submitted.after):
+                self.ready(other, Why(code="dependency-succeeded", subject=job.job_id))
+
+    def ready(self, job: Job, why: Why) -> None:
+        """A scheduled job has what it waited for, unless its time has not come."""
+        if job.not_before is not None and job.not_before > self.now:
             return
-        for memory, (key, job_id, _) in self.state.waiting.due(self.now):
-            heapq.heappush(self._again.setdefault(memory, []), Candidate(key, job_id, memory))
-        while (choice := self._choice()) is not None:
-            self._grant(*choice)
+        self.note(events.JobReadied(job_id=job.job_id, person_id=job.person_id, why=(why,)))
+        self.wait(job)
 
-    def _after(self, job: Job, lease: Lease, ending: Ending) -> Event:
-        if job.cancelling is not None:
-            return events.JobCancelled(
-                job_id=job.job_id, person_id=job.person_id, reason=job.cancelling
-            )
-        policy = self.state.policy
-        costly, free = job.costly + ending.costs, job.free + (not ending.costs)
-        used_up = costly >= job.submitted.attempts_max or free >= policy.free_endings_max
-        if not ending.retryable or used_up:
-            return events.JobFailed(
+    def lacking(self, job_ids: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of the jobs that have not succeeded yet."""
+        return tuple(one for one in job_ids if self.state_of(one) != "succeeded")
+
+    def state_of(self, job_id: str) -> JobState | None:
+        """The state of a job that is over; None for one that is not."""
+        known = self.state.over.get(job_id)
+        return self.ended.get(job_id) if known is None else known.state
+
+    def due(self) -> Iterator[Job]:
+        """The jobs in line again whose time came since the last event."""
+        for at, job_id in in_order(self.state.delayed):
+            if at > self.now:
+                return
+            if delays(self.state, at, job_id) and not self.order.left(job_id):
+                yield self.state.jobs[job_id]
+
+    def _fall(self, job: Job, cause: str, state: JobState) -> None:
+        self.note(
+            events.JobCancelled(
                 job_id=job.job_id,
                 person_id=job.person_id,
-                attempts=lease.attempt,
-                code=ending.code or "run-failed",
-                detail=ending.detail or ending.why,
+                reason=f"job {cause}, which it waits for, has {state}",
+                code=DependencyFailed.code,
             )
-        endings = costly if ending.costs else max(0, free - policy.free_endings_at_once)
-        not_before = self.now + backoff(policy, job.job_id, lease.attempt, endings)
-        if not_before <= self.now:
-            self._wait(job)
-        return events.JobRetryScheduled(
-            job_id=job.job_id,
-            person_id=job.person_id,
-            next_attempt=lease.attempt + 1,
-            not_before=not_before,
-            reason=ending.why,
         )
+        self.over(job, "cancelled")
 
-    def _wait(self, job: Job) -> None:
-        candidate = Candidate(job.key, job.job_id, job.memory_bytes)
-        heapq.heappush(self._again.setdefault(job.memory_bytes, []), candidate)
+    def _workers(self) -> Iterator[tuple[str, Worker]]:
+        for worker_id, worker in self.state.workers.items():
+            if worker_id not in self._joined:
+                yield worker_id, worker
+        for worker_id, joined in self._joined.items():
+            known = self.state.workers.get(worker_id)
+            draining = known is not None and known.draining
+            held = {} if known is None else known.held
+            yield worker_id, Worker(joined, draining=draining, held=held)
 
-    def _choice(self) -> tuple[Candidate, Room, bool] | None:
-        """The next job to lease, its worker, and whether nobody at all is before it in line.
-
-        Each worker keeps itself for the first job in line that it could hold when it is empty, so
-        no job is overtaken for ever by smaller ones, and one that fits no worker holds up nobody.
-        """
-        heads = [head for memory in self._sizes() if (head := self._head(memory)) is not None]
-        if not heads:
-            return None
-        found: tuple[Candidate, int, str] | None = None
-        for worker_id, left in self._rooms.items():
-            fitting = [one for one in heads if one.memory_bytes <= left.joined.memory_bytes]
-            if left.slots < 1 or not fitting:
-                continue
-            first = min(fitting)
-            if first.memory_bytes > left.memory_bytes:
-                continue
-            offer = (first, left.memory_bytes, worker_id)  # of several workers, the one least free
-            found = offer if found is None else min(found, offer)
-        if found is None:
-            return None
-        return found[0], self._rooms[found[2]], found[0] == min(heads)
-
-    def _sizes(self) -> set[int]:
-        return self.state.waiting.ready.keys() | self._again.keys()
-
-    def _head(self, memory: int) -> Candidate | None:
-        """The first in line of one size, whether it waited before or waits because of this."""
-        if memory not in self._lines:
-            self._lines[memory] = (
-                Candidate(key, job_id, memory)
-                for key, job_id, _ in self.state.waiting.in_line(memory)
-            )
-            self._heads[memory] = next(self._lines[memory], None)
-        head = self._heads[memory]
-        again = self._again.get(memory)
-        return min((one for one in (head, again[0] if again else None) if one), default=None)
-
-    def _take(self, candidate: Candidate) -> None:
-        memory = candidate.memory_bytes
-        again = self._again.get(memory)
-        if again and again[0] == candidate:
-            heapq.heappop(again)
-        else:
-            self._heads[memory] = next(self._lines[memory], None)
-
-    def _grant(self, candidate: Candidate, left: Room, nobody_before: bool) -> None:
-        self._take(candidate)
-        job = self._fresh.get(candidate.job_id) or self.state.jobs[candidate.job_id]
-        gpus = tuple(left.gpus[:1])
-        left.slots -= 1
-        left.memory_bytes -= candidate.memory_bytes
-        left.gpus = left.gpus[1:]
-        self.note(self._lease(job, left.joined, gpus, nobody_before))
-
-    def _lease(
-        self, job: Job, worker: events.WorkerJoined, gpus: tuple[int, ...], nobody_before: bool
-    ) -> events.LeaseGranted:
-        granted = sum(isinstance(event, events.LeaseGranted) for event in self.events)
-        return events.LeaseGranted(
-            job_id=job.job_id,
-            person_id=job.person_id,
-            attempt=job.attempt + 1,
-            worker_id=worker.worker_id,
-            incarnation=worker.incarnation,
-            gpus=gpus,
-            memory_bytes=job.memory_bytes,
-            fencing_token=self.state.token + granted + 1,
-            ttl_s=self.state.policy.lease_ttl_s,
-            reason=self._reason(job, worker, nobody_before),
-            checkpoint=job.checkpoint,
-            checkpoint_step=job.checkpoint_step,
-            dataset=job.dataset,
-            recipe=job.recipe,
-            timeout_s=job.submitted.timeout_s,
+    def _room(self, worker: Worker) -> Room:
+        found = (
+            room(self.state, worker)
+            if worker.held
+            else empty_room(self.state.policy, self.state.prices, worker)
         )
+        for job_id in worker.held:
+            if job_id in self.vacated:
+                found.leave(job_id)
+        found.open = self._is_open(worker)
+        return found
 
-    def _reason(self, job: Job, worker: events.WorkerJoined, nobody_before: bool) -> str:
-        place = "first in line" if nobody_before else "first of those that fit here"
-        waited = 0 if job.lease is not None else max(0, (self.now - job.since).total_seconds())
-        return (
-            f"{place}: {job.submitted.priority}, waiting {waited:.0f} s;"
-            f" {worker.worker_id} has a free slot"
-        )
+    def _is_open(self, worker: Worker) -> bool:
+        name = worker.joined.worker_id
+        return name not in self._closed and (worker.open or name in self._opened)
 
-
-def room(state: QueueState, worker: Worker) -> Room:
-    """What a worker has left, beside the leases it holds."""
-    leases = [lease for held in worker.held if (lease := state.jobs[held].lease) is not None]
-    taken = {index for lease in leases for index in lease.gpus}
-    return Room(
-        joined=worker.joined,
-        slots=worker.joined.slots - len(leases),
-        memory_bytes=worker.joined.memory_bytes - sum(lease.memory_bytes for lease in leases),
-        gpus=[index for index in range(len(worker.joined.gpus)) if index not in taken],
-    )
+    def _holds(self, worker: Worker) -> int:
+        return sum(job_id not in self.vacated for job_id in worker.held)

@@ -23,16 +23,16 @@ same function, `next_state`. An event that is not on an arrow leaves the state a
 lease, a noted checkpoint, a request to cancel a job that a worker still holds.
 """
 MEANINGS: Mapping[JobState, str] = {
-    "scheduled": "It is to be submitted at a later time.",
-    "queued": "It waits for its first lease.",
+    "scheduled": "It waits for a time, or for jobs that must succeed before it.",
+    "queued": "It waits in line for a lease.",
     "leased": "A worker may run it; its child process has not said that it does.",
     "running": "A worker's child process runs it.",
-    "paused": "Its owner has asked it to wait.",
+    "paused": "Its owner paused it, or an operator holds it.",
     "retrying": "An attempt is over without an adapter, and another one is to come.",
     "succeeded": "Its adapter is stored.",
     "failed": "No further attempt would help, or none is left.",
     "cancelled": "Somebody asked for its end.",
-    "expired": "It waited longer than it was to.",
+    "expired": "It waited in line for longer than it was to.",
 }
 
 

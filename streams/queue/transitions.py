@@ -9,16 +9,26 @@ from schemas.types import JobState
 
 TRANSITIONS: dict[tuple[JobState | None, type[Event]], JobState] = {
     (None, events.JobSubmitted): "queued",
+    ("queued", events.JobDeferred): "scheduled",
     ("queued", events.LeaseGranted): "leased",
+    ("queued", events.JobPaused): "paused",
     ("queued", events.JobCancelled): "cancelled",
+    ("queued", events.JobExpired): "expired",
+    ("scheduled", events.JobReadied): "queued",
+    ("scheduled", events.JobPaused): "paused",
+    ("scheduled", events.JobCancelled): "cancelled",
+    ("paused", events.JobResumed): "queued",
+    ("paused", events.JobCancelled): "cancelled",
     ("leased", events.JobStarted): "running",
     ("leased", events.AttemptEnded): "retrying",
     ("leased", events.JobSucceeded): "succeeded",
     ("running", events.AttemptEnded): "retrying",
     ("running", events.JobSucceeded): "succeeded",
     ("retrying", events.LeaseGranted): "leased",
+    ("retrying", events.JobPaused): "paused",
     ("retrying", events.JobFailed): "failed",
     ("retrying", events.JobCancelled): "cancelled",
+    ("retrying", events.JobExpired): "expired",
 }
 
 

@@ -87,3 +87,49 @@ def failed(lease: LeaseGranted, **fields: Any) -> commands.ReportFailed:
 
 def stopped(lease: LeaseGranted, **fields: Any) -> commands.ReportStopped:
     return commands.ReportStopped(**_report(lease, {"cancelled": False} | fields))
+
+
+def idle(lease: LeaseGranted, **fields: Any) -> commands.ReportIdle:
+    return commands.ReportIdle(**_report(lease, {"idle_s": 700.0} | fields))
+
+
+def configure(**changes: Any) -> commands.ConfigurePool:
+    return commands.ConfigurePool(changes=changes)
+
+
+def gpu_worker(worker_id: str = "g1", *sizes: int, **fields: Any) -> commands.JoinPool:
+    """A worker with a GPU of each size, and as many slots as four jobs on each need."""
+    sizes = sizes or (24,)
+    return join(
+        worker_id,
+        **{
+            "device": "cuda",
+            "gpus": tuple("GPU" for _ in sizes),
+            "gpu_bytes": sizes,
+            "memory_bytes": max(sizes),
+            "slots": 4 * len(sizes),
+        }
+        | fields,
+    )
+
+
+def grants(story: Story) -> list[LeaseGranted]:
+    """The leases of the last decision."""
+    return [event for event in story.said if isinstance(event, LeaseGranted)]
+
+
+def granted(story: Story) -> list[str]:
+    """The jobs that the last decision leased."""
+    return [event.job_id for event in grants(story)]
+
+
+def wait_until(story: Story, seconds: float) -> Story:
+    """Let the clock say whatever becomes due until then."""
+    while True:
+        due = next_deadline(story.state)
+        at_s = float("inf") if due is None else (due - at(0)).total_seconds()
+        if at_s > seconds:
+            story.seconds = max(story.seconds, seconds)
+            return story
+        story.seconds = max(story.seconds, at_s)
+        story.when(advance(story))

@@ -104,8 +104,8 @@ def test_higher_priority_goes_first_and_equal_priority_by_submission():
 
 
 def test_a_job_that_fits_no_worker_holds_up_nobody():
-    story = queue().given(join(memory_bytes=100)).when(submit("big", memory_bytes=101))
-    story.then_kinds(JobSubmitted).when(submit("small", memory_bytes=100))
+    story = queue().given(submit("big", memory_bytes=101), join(memory_bytes=100))
+    story.when(submit("small", memory_bytes=100))
     assert story.one(LeaseGranted).job_id == "small"
     assert story.one(LeaseGranted).reason.startswith("first of those that fit here")
 
@@ -470,7 +470,7 @@ def test_events_name_the_command_its_person_and_their_job():
     story = queue().given(join()).when(submit("a"), identity="k", body_hash="h")
     (_, first), (_, second) = story.history[-2:]
     assert (first.command, first.answers, first.owner, first.subject) == ("k", 1, "ann", "a")
-    assert (first.time, first.decider, first.body_hash) == (at(0), "1", "h")
+    assert (first.time, first.decider, first.body_hash) == (at(0), "2", "h")
     assert first.id != second.id
     assert first.type == events.JobSubmitted.TYPE
     assert first.time.tzinfo is datetime.UTC

@@ -52,7 +52,21 @@ def filled(kind: type[msgspec.Struct]) -> msgspec.Struct:
 
 
 def sample(field: Any) -> Any:
-    for value in ("person", 1, 1.5, NOW, "0" * 64, {}, (), True, "cpu", "story", "high"):
+    for value in (
+        "person",
+        1,
+        1.5,
+        NOW,
+        "0" * 64,
+        {},
+        (),
+        True,
+        "cpu",
+        "story",
+        "high",
+        "idle",
+        "hold",
+    ):
         try:
             return msgspec.convert(value, field.type)
         except (msgspec.ValidationError, TypeError):

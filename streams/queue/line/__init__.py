@@ -1,0 +1,1 @@
+"""The jobs that wait: their sizes, their order, and whose turn it is."""

@@ -1,0 +1,1 @@
+"""Where jobs go: what workers have free, reservations, preemption."""

@@ -1,0 +1,138 @@
+"""What a worker has left for further jobs, now and once those that run have ended."""
+
+import datetime
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from schemas.events import WorkerJoined
+from streams.queue.line.shapes import Shape
+from streams.queue.money import price_of
+from streams.queue.policy import Policy
+from streams.queue.state import Lease, QueueState, Worker
+
+
+class Running(NamedTuple):
+    """A lease, as far as its worker's room is concerned."""
+
+    ends: datetime.datetime  # at the latest, unless its worker is unreachable
+    job_id: str
+    gpus: tuple[int, ...]  # indices into `Room.free`
+    memory_bytes: int
+    disk_bytes: int
+
+
+@dataclass(slots=True)
+class Room:
+    """A worker's room. A worker without GPUs has one entry: the machine's memory."""
+
+    joined: WorkerJoined
+    open: bool  # whether it is given jobs
+    on_gpu: bool
+    price: float  # of a GPU-hour
+    slots: int
+    free: list[int]  # bytes, by GPU
+    jobs: list[int]  # how many, by GPU
+    disk: int | None  # bytes; None: not limited
+    running: dict[str, Running] = field(default_factory=dict)
+
+    def take(self, running: Running) -> None:
+        """A job runs here."""
+        self.running[running.job_id] = running
+        self._change(running, -1)
+
+    def leave(self, job_id: str) -> None:
+        """A job runs here no longer; one that does not is left alone."""
+        running = self.running.pop(job_id, None)
+        if running is not None:
+            self._change(running, 1)
+
+    def copy(self) -> "Room":
+        """The same room, to be changed."""
+        return Room(
+            self.joined,
+            self.open,
+            self.on_gpu,
+            self.price,
+            self.slots,
+            list(self.free),
+            list(self.jobs),
+            self.disk,
+            dict(self.running),
+        )
+
+    def _change(self, running: Running, sign: int) -> None:
+        self.slots += sign
+        for index in running.gpus:
+            if index < len(self.free):
+                self.free[index] += sign * running.memory_bytes
+                self.jobs[index] -= sign
+        if self.disk is not None:
+            self.disk += sign * running.disk_bytes
+
+
+def empty_room(policy: Policy, prices: dict[str, float], worker: Worker) -> Room:
+    """What a worker has while it holds nothing: less what is kept for inference."""
+    joined = worker.joined
+    sizes = list(joined.gpu_bytes) or [joined.memory_bytes] * max(1, len(joined.gpus))
+    if policy.gpu_memory_bytes_max is not None:
+        sizes = [min(size, policy.gpu_memory_bytes_max) for size in sizes]
+    for index, kept in enumerate(joined.reserved_bytes[: len(sizes)]):
+        sizes[index] -= kept
+    limits = [one for one in (joined.disk_bytes, policy.disk_bytes_max) if one is not None]
+    return Room(
+        joined=joined,
+        open=worker.open,
+        on_gpu=bool(joined.gpus or joined.gpu_bytes),
+        price=price_of(policy, prices, joined),
+        slots=joined.slots,
+        free=sizes,
+        jobs=[0] * len(sizes),
+        disk=min(limits, default=None),
+    )
+
+
+def room(state: QueueState, worker: Worker) -> Room:
+    """What a worker has left, beside the leases it holds."""
+    found = empty_room(state.policy, state.prices, worker)
+    for job_id in worker.held:
+        lease = state.jobs[job_id].lease
+        if lease is not None:
+            found.take(running_of(job_id, lease))
+    return found
+
+
+def running_of(job_id: str, lease: Lease) -> Running:
+    """A lease as its worker's room sees it."""
+    return Running(lease.ends, job_id, lease.gpus or (0,), lease.memory_bytes, lease.disk_bytes)
+
+
+def suits(room: Room, shape: Shape) -> bool:
+    """Whether a worker is of the kind that a job asks for, however full it is.
+
+    A job that names no device runs wherever it fits; several GPUs are GPUs of one worker.
+    """
+    joined = room.joined
+    return (
+        shape.kind in joined.job_kinds
+        and (shape.device is None or shape.device == joined.device)
+        and (not shape.gpu_kinds or joined.gpu_kind in shape.gpu_kinds)
+        and set(shape.labels) <= set(joined.labels)
+        and (shape.gpus == 1 or room.on_gpu)
+    )
+
+
+def gpus_for(room: Room, shape: Shape, need: int, policy: Policy) -> list[int]:
+    """The GPUs of a worker that a job could take now, the one to take first first; [] if too few.
+
+    First those that run the fewest jobs; of these, the one with the least left over, so that
+    whole GPUs stay free for big jobs.
+    """
+    if room.slots < 1 or (room.disk is not None and shape.disk_bytes > room.disk):
+        return []
+    most = policy.jobs_per_gpu_max if room.on_gpu else room.joined.slots
+    fitting = [
+        index for index, free in enumerate(room.free) if free >= need and room.jobs[index] < most
+    ]
+    if len(fitting) < shape.gpus:
+        return []
+    return sorted(fitting, key=lambda index: (room.jobs[index], room.free[index], index))

@@ -1,0 +1,1 @@
+"""What the queue says of itself: causes in words, positions, forecasts, histories."""

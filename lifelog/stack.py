@@ -43,13 +43,17 @@ def secrets_of(home: Home, settings: Settings) -> Secrets:
         KeyMissing: If there are data and the key that opens them is gone: none is drawn then.
         DatabaseUnavailable: If a database elsewhere, which may hold keys, cannot be asked.
     """
-    if not settings.key_encryption_key and not (home.secrets / KEK).exists():
-        _require_no_data(home, settings)
     return Secrets(
-        key_encryption_key=_secret(home, KEK, settings.key_encryption_key),
+        key_encryption_key=_key_encryption_key(home, settings),
         command_secret=_secret(home, "command_secret", settings.command_secret),
         inference_token=_secret(home, "inference_token", settings.inference_token),
     )
+
+
+def _key_encryption_key(home: Home, settings: Settings) -> bytes:
+    if not settings.key_encryption_key and not (home.secrets / KEK).exists():
+        _require_no_data(home, settings)
+    return _secret(home, KEK, settings.key_encryption_key)
 
 
 def _require_no_data(home: Home, settings: Settings) -> None:
@@ -156,23 +160,31 @@ def parts(
 def process_settings(name: str, home: Home, settings: Settings) -> Settings:
     """What one process is told: every address, and only the secrets that it needs.
 
-    A secret that the environment holds is taken; else it is the one in the home folder.
+    A secret that the environment holds is taken; else it is the one in the home folder. A process
+    on another machine, which opens nothing, needs no key-encryption key there.
 
     Args:
         name: Of `PROCESSES`.
         home: Where its data lie.
         settings: As read from the environment.
+
+    Raises:
+        KeyMissing: If the process opens people's text, and the key for it is gone.
+        DatabaseUnavailable: As `secrets_of`, for such a process.
     """
-    process, full, secrets = PROCESSES[name], resolved(home, settings), secrets_of(home, settings)
+    process, full = PROCESSES[name], resolved(home, settings)
+    commanding = _secret(home, "command_secret", settings.command_secret)
+    token = _secret(home, "inference_token", settings.inference_token)
+    opening = _key_encryption_key(home, settings) if process.key_encryption_key else b""
     issuer = process.issuer.format(worker=settings.worker) if process.issuer else None
-    key = authority.issuer_key(secrets.command_secret, issuer) if issuer else b""
+    key = authority.issuer_key(commanding, issuer) if issuer else b""
     return msgspec.structs.replace(
         full,
         database=full.database if process.database else "",
         issuer_key=settings.issuer_key or _text(key),
-        command_secret=_text(secrets.command_secret if process.command_secret else b""),
-        key_encryption_key=_text(secrets.key_encryption_key if process.key_encryption_key else b""),
-        inference_token=_text(secrets.inference_token if process.inference_token else b""),
+        command_secret=_text(commanding if process.command_secret else b""),
+        key_encryption_key=_text(opening),
+        inference_token=_text(token if process.inference_token else b""),
     )
 
 

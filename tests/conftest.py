@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from lifelog.servers import kafka as kafka_server
 from lifelog.servers import postgres as postgres_server
@@ -24,6 +25,9 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # noqa: TID251 - the suite's o
 
 SERVERS = os.environ.get("LIFELOG_TEST_SERVERS", "embedded")  # noqa: TID251 - the suite's own
 FULL = os.environ.get("LIFELOG_TEST_PROFILE", "") == "full"  # noqa: TID251
+# How long an example takes says more of the machine's other work than of the code.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 LEFT_OUT = pytest.StashKey[int]()
 
 

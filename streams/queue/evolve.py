@@ -280,7 +280,8 @@ def _about_attempt(state: QueueState, job: Job, event: AboutAttempt) -> None:
         case events.JobSucceeded():
             _measure(state, job, event.worker_id, lease, event.peak_bytes)
             kind = _kind(state, event.worker_id)
-            state.measured.duration(job.recipe, kind, event.seconds)
+            estimate_s = job.submitted.estimate_s
+            state.measured.duration(job.recipe, kind, event.seconds, estimate_s)
             job.dataset = event.dataset
             _release(state, job, lease, event.cost)
             _end(state, job)

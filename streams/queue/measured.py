@@ -13,7 +13,11 @@ UNKNOWN_SPREAD = 1 / 3  # of a run time that was never measured: 60 to 120 minut
 
 @dataclass(slots=True)
 class Duration:
-    """Run times of one recipe on one kind of GPU: mean and mean deviation, in seconds."""
+    """Run times of one recipe on one kind of GPU: mean and mean deviation.
+
+    In seconds, or, of jobs that came with an estimate, as a multiple of it: so the kinds of GPU can
+    be compared although the jobs differ in length.
+    """
 
     mean: float
     deviation: float
@@ -24,7 +28,9 @@ class Measured:
     """By recipe and by where it ran. Changed in place, by `evolve` alone."""
 
     peaks: dict[tuple[str, bool], int] = field(default_factory=dict)  # recipe, on a GPU → bytes
-    durations: dict[tuple[str, str], Duration] = field(default_factory=dict)  # recipe, kind
+    durations: dict[tuple[str, str, bool], Duration] = field(
+        default_factory=dict
+    )  # recipe, kind, whether of the estimate
 
     def peak(self, recipe: str, *, on_gpu: bool, peak_bytes: int) -> bool:
         """Note what an attempt needed: the most ever counts. Whether that has changed."""
@@ -34,16 +40,19 @@ class Measured:
         self.peaks[key] = peak_bytes
         return True
 
-    def duration(self, recipe: dict[str, Scalar], kind: str, seconds: float) -> None:
+    def duration(
+        self, recipe: dict[str, Scalar], kind: str, seconds: float, estimate_s: float
+    ) -> None:
         """Note how long a run took that succeeded."""
-        key = time_key(recipe), kind
+        key = time_key(recipe), kind, estimate_s > 0
         if not key[0] or seconds <= 0:
             return
+        took = seconds / (estimate_s or 1.0)
         known = self.durations.get(key)
         if known is None:
-            self.durations[key] = Duration(seconds, seconds * UNKNOWN_SPREAD)
+            self.durations[key] = Duration(took, took * UNKNOWN_SPREAD)
             return
-        off = seconds - known.mean
+        off = took - known.mean
         known.mean += WEIGHT * off
         known.deviation += WEIGHT * (abs(off) - known.deviation)
 
@@ -62,8 +71,9 @@ class Measured:
 
         As it was measured there; else as the submitter estimates; else as the pool assumes.
         """
-        known = self.durations.get((time_key(recipe), kind))
+        known = self.durations.get((time_key(recipe), kind, estimate_s > 0))
         if known is not None:
-            return known.mean, known.deviation
+            unit = estimate_s or 1.0
+            return known.mean * unit, known.deviation * unit
         seconds = estimate_s or policy.expected_s
         return seconds, seconds * UNKNOWN_SPREAD

@@ -91,7 +91,10 @@ async def test_setup_prepares_for_a_decider_that_answers_and_stops_when_told(
     with servers.process(image, ["run", "decider"], settings) as decider:
         async with sender(kafka, prefix) as log:
             await log.append(JOB_COMMANDS, 0, submit("a"), identity="a")
-            (event,) = data_of(await answers(log, [JOB_EVENTS], {"a"}))
+            try:
+                (event,) = data_of(await answers(log, [JOB_EVENTS], {"a"}))
+            except TimeoutError as error:
+                raise AssertionError(decider.get_logs()) from error
         began = time.monotonic()
         assert servers.end(decider) == 0, decider.get_logs()
         assert time.monotonic() - began < servers.GRACE_S

@@ -6,7 +6,7 @@ import pytest
 
 from lifelog.servers.home import Home, home_at
 from lifelog.servers.ports import free_ports
-from lifelog.stack import KEK, SETUP, parts, secrets_of
+from lifelog.stack import KEK, SETUP, parts, process_settings, secrets_of
 from projections.database import migrate, open_database
 from schemas.errors import DatabaseUnavailable, KeyMissing
 from schemas.settings import Settings
@@ -44,6 +44,15 @@ def test_no_key_is_drawn_where_the_database_holds_keys(
 
     store(home.secrets, KEK, kek)  # as `keys recover` does
     assert secrets_of(home, given).key_encryption_key == kek
+
+
+def test_a_process_that_opens_nothing_starts_without_the_key(
+    lost: tuple[Home, bytes], database_url: str
+) -> None:
+    home, _ = lost
+    assert not process_settings("decider", home, settings(database_url)).key_encryption_key
+    with pytest.raises(KeyMissing):
+        process_settings("worker", home, settings(database_url))
 
 
 def test_a_key_is_drawn_before_a_database_that_holds_none(

@@ -22,7 +22,8 @@ class People:
         self.world = world
         self.jobs = jobs
         self.let_go_on = -1.0
-        world.send(commands.SetBudget(person_id=CAPPED, per_month=CAP))
+        cap = commands.SetBudget(person_id=CAPPED, per_month=CAP)
+        world.underway.append((0.0, 0, cap, "budget"))  # before any job, for it takes nothing back
 
     def act(self) -> None:
         world = self.world
@@ -39,7 +40,10 @@ class People:
         if self.world.chance(0.002):
             lost = self.world.random.choice(workers)
             if not lost.up:
-                self.world.send(commands.DeclareWorkerLost(worker_id=lost.name))
+                self.world.sent += 1
+                lost_for_good = commands.DeclareWorkerLost(worker_id=lost.name)
+                name = f"c{self.world.sent}"  # at once: a late word would be about its successor
+                self.world.underway.append((self.world.now, self.world.sent, lost_for_good, name))
 
     def submit(self) -> None:
         world, draw = self.world, self.world.random

@@ -15,6 +15,7 @@ from tests.streams.queue_words import (
     join,
     queue,
     renew,
+    stopped,
     submit,
     succeeded,
     wait_until,
@@ -221,3 +222,10 @@ def test_a_history_from_before_all_this_folds_and_goes_on():
     assert (job.state, job.costly, job.priority, story.state.token) == ("retrying", 1, "low", 7)
     lease = story.after(61).when(advance(story)).one(LeaseGranted)
     assert (lease.attempt, lease.fencing_token, lease.timeout_s) == (2, 8, 10_800.0)
+
+
+def test_time_that_a_job_ran_makes_it_no_older_in_the_decision_that_ends_it():
+    story = queue(Policy(ageing_after_s=100, gap_after_s=1e9)).given(join())
+    lease = grants(story.when(submit("ran", priority="medium")))[0]
+    story.after(150).given(submit("high", priority="high", person_id="ann"))
+    assert granted(story.when(stopped(lease))) == ["high"]

@@ -31,6 +31,21 @@ def standing_of(state: QueueState, job: Job, now: datetime.datetime) -> tuple[in
     return at, EVERYBODY if at == OVERDUE else job.person_id
 
 
+def aged_until(state: QueueState, job: Job, now: datetime.datetime) -> datetime.datetime:
+    """Up to when the age of a job that waits from now on is counted: what `evolve` comes to.
+
+    Time that it ran, was paused, waited for its budget or for its start makes it no older.
+    """
+    if job.lease is not None:
+        return job.lease.granted
+    if job.state == "scheduled":
+        return job.ages_from
+    if job.paused or job.held or job.blocked:
+        return job.since
+    paused = state.paused_people.get(job.person_id)
+    return now if paused is None else max(job.since, paused)
+
+
 class Ordering:
     """The line during one decision."""
 
@@ -48,7 +63,8 @@ class Ordering:
     def add(self, job: Job) -> None:
         """A job waits from now on."""
         self._heads.clear()
-        at, group = standing_of(self._state, job, self._now)
+        until = aged_until(self._state, job, self._now)
+        at, group = standing_of(self._state, job, until)
         added = self._added.setdefault((job.shape, at, group), [])
         entry = job.number, job.job_id
         if entry not in added:  # several causes of one decision may let it wait

@@ -12,6 +12,7 @@ from trainer.worker.lease import (
     Confirm,
     Drop,
     GiveUp,
+    Halt,
     JoinAgain,
     Prolong,
     Settle,
@@ -145,6 +146,25 @@ def test_a_cancelled_job_is_stopped(busy: Worker):
 
     assert [Cancel()] == busy.sees(event)
     assert busy.standing.held.cancelling
+
+
+def test_an_attempt_that_is_to_make_room_is_stopped_well_within_the_grace(busy: Worker):
+    asked = events.AttemptStopRequested(**ABOUT, stop="preempted", grace_s=120.0)
+
+    assert [Halt(why="preempted", within_s=105.0)] == busy.sees(asked)
+    assert busy.standing.held is not None  # its lease holds until the report
+
+
+def test_a_wrong_clock_does_not_shorten_the_grace(busy: Worker):
+    asked = events.AttemptStopRequested(**ABOUT, stop="paused", grace_s=120.0)
+
+    assert [Halt(why="paused", within_s=105.0)] == busy.sees(asked, age_s=3_600)
+
+
+def test_a_stop_of_another_attempt_stops_nothing(busy: Worker):
+    earlier = ABOUT | {"fencing_token": 6}
+
+    assert busy.sees(events.AttemptStopRequested(**earlier, stop="paused", grace_s=120.0)) == []
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ import time
 import msgspec
 import pytest
 
-from schemas import events
+from schemas import commands, events
 from schemas.ids import digest
 from schemas.recipe import digest as recipe_digest
-from schemas.topics import VALIDATION_EVENTS, WORKER_HEARTBEATS
+from schemas.topics import JOB_COMMANDS, VALIDATION_EVENTS, WORKER_HEARTBEATS
 from tests.worker.real import ENDLESS, PERSON, QUICK, TEXTS, Scene, eventually
 from trainer.examples import dataset as datasets
 from vault.artifacts import Artifacts
@@ -99,6 +99,24 @@ async def test_a_job_that_is_cancelled_while_its_child_starts_stops_as_fast(scen
             await history.until(events.JobCancelled)
 
             assert time.monotonic() - asked < 5
+
+
+async def test_a_paused_job_stops_at_a_checkpoint_and_goes_on_from_there(scene: Scene):
+    async with scene.history() as history:
+        with scene.worker():
+            job_id = await history.submit(ENDLESS)
+            noted = await history.until(events.CheckpointNoted)
+            await history.log.append(JOB_COMMANDS, 0, commands.PauseJob(job_id=job_id))
+            await history.until(events.JobPaused)
+            ended = await history.until(events.AttemptEnded)
+            last = history.of(events.CheckpointNoted)[-1]
+
+            await history.log.append(JOB_COMMANDS, 0, commands.ResumeJob(job_id=job_id))
+            resumed = await history.until(events.JobStarted, count=2)
+
+    assert (ended.outcome, ended.costs_attempt) == ("paused", False)
+    assert last.step > noted.step  # taken because of the request, and noted before the end
+    assert last.step == resumed.resumed_from_step
 
 
 async def test_too_few_words_end_a_job_without_another_attempt(scene: Scene):

@@ -1,6 +1,7 @@
 """One attempt of one job: a child process from its grant to the report of how it ended."""
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 from uuid import uuid5
@@ -10,6 +11,7 @@ import msgspec
 from schemas import commands, events
 from schemas.ids import NAMESPACE, partition_of
 from schemas.topics import JOB_COMMANDS, PERSON_PARTITIONS, VALIDATION_EVENTS
+from schemas.types import StopReason
 from trainer.worker import diagnosis, lines
 from trainer.worker.clock import boot_time
 from trainer.worker.lease import Held, margin
@@ -35,7 +37,7 @@ CLEAR_UP_WITHIN_S = 5.0
 LOOK_EVERY_S = 0.5
 REFERENCES_MAX = 5_000  # in a report, which must fit a record; the manifest names every entry
 
-Why = Literal["cancelled", "released", "lease over", "void"]
+Why = Literal["cancelled", "released", "lease over", "void"] | StopReason
 
 
 class Places(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +83,7 @@ class Attempt:
         self._process: Process | None = None
         self._why: Why | None = None
         self._stopping: asyncio.Task[None] | None = None
+        self._stop_by = math.inf  # boot time
         self._over = asyncio.Event()
         self._settled_at: float | None = None
 
@@ -120,6 +123,10 @@ class Attempt:
         """Stop the child because somebody asked for it."""
         self._stop("cancelled", CANCEL_WITHIN_S)
 
+    def halt(self, why: StopReason, within_s: float) -> None:
+        """Stop the child with a checkpoint because the queue asked for it."""
+        self._stop(why, within_s)
+
     def drop(self) -> None:
         """Kill the child and say nothing of it: the lease is void."""
         self._why = "void"
@@ -151,9 +158,13 @@ class Attempt:
             self._stop("lease over", margin(self.grant.ttl_s) / 2)
 
     def _stop(self, why: Why, within_s: float) -> None:
-        if self._why is not None:
+        """Stop the child by then, unless it is to stop sooner already."""
+        by = boot_time() + within_s
+        if self._why == "void" or by >= self._stop_by:
             return
-        self._why = why
+        self._why, self._stop_by = why, by
+        if self._stopping is not None:
+            self._stopping.cancel()
         if self._process is not None:
             stop = self._process.stop(cancelled=why == "cancelled", within_s=within_s)
             self._stopping = asyncio.create_task(stop)

@@ -13,6 +13,7 @@ from schemas import events
 from schemas.commands import RenewLease
 from schemas.envelope import Envelope, Recorded
 from schemas.errors import StaleReport
+from schemas.types import StopReason
 
 MARGIN_MOST_S = 30.0
 MARGIN_SHARE = 8  # of short leases, as tests have them
@@ -51,6 +52,13 @@ class Cancel(msgspec.Struct, frozen=True, kw_only=True):
     """Stop the child: somebody asked for it."""
 
 
+class Halt(msgspec.Struct, frozen=True, kw_only=True):
+    """Stop the child at a checkpoint: the queue asked for it."""
+
+    why: StopReason
+    within_s: float
+
+
 class Drop(msgspec.Struct, frozen=True, kw_only=True):
     """Kill the child and say nothing: its lease is void."""
 
@@ -73,11 +81,11 @@ class GiveUp(msgspec.Struct, frozen=True, kw_only=True):
     """Another process joined under this worker's id."""
 
 
-Action = Start | Prolong | Cancel | Drop | Settle | Confirm | JoinAgain | GiveUp
+Action = Start | Prolong | Cancel | Halt | Drop | Settle | Confirm | JoinAgain | GiveUp
 
 
 def margin(ttl_s: float) -> float:
-    """How long before a lease's end its child must have stopped, in seconds.
+    """How long before the end of a lease, or of a grace, its child must have stopped, in seconds.
 
     Examples:
         >>> margin(720.0), margin(8.0)
@@ -112,18 +120,33 @@ def observe(
             return _granted(standing, event, now, (wall - envelope.time).total_seconds())
         case _ if held is None:
             return standing, []
-        case events.LeaseRenewed() if _is_current(held, event):
-            return _renewed(standing, held, event.ttl_s, renewals.get(envelope.command or ""))
         case events.CommandRejected() if _is_refused(event, envelope, renewals):
             return _without(standing), [Drop()]
-        case events.CheckpointNoted() if _is_current(held, event):
-            return standing, [Confirm(checkpoint=event.checkpoint)]
         case events.JobCancelRequested() if event.job_id == held.grant.job_id:
             changed = msgspec.structs.replace(held, cancelling=True)
             return msgspec.structs.replace(standing, held=changed), [Cancel()]
-        case events.JobSucceeded() if _is_current(held, event):
+        case events.AboutAttempt() if _is_current(held, event):
+            return _of_attempt(standing, held, event, renewals.get(envelope.command or ""))
+    return standing, []
+
+
+def _of_attempt(
+    standing: Standing, held: Held, event: events.AboutAttempt, sent: float | None
+) -> tuple[Standing, list[Action]]:
+    """After an event of the attempt that we hold; `sent`: when the renewal it answers was."""
+    match event:
+        case events.LeaseRenewed():
+            return _renewed(standing, held, event.ttl_s, sent)
+        case events.CheckpointNoted():
+            return standing, [Confirm(checkpoint=event.checkpoint)]
+        case events.AttemptStopRequested():
+            # From now on, whatever this machine's clock says: a wrong one would cost the steps
+            # since the last checkpoint. Too late is told by the next renewal, which is refused.
+            within_s = event.grace_s - margin(event.grace_s)
+            return standing, [Halt(why=event.stop, within_s=within_s)]
+        case events.JobSucceeded():
             return _without(standing), [Settle()]
-        case events.AttemptEnded() if _is_current(held, event):
+        case events.AttemptEnded():
             return _without(standing), [Drop()]
     return standing, []
 

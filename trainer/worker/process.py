@@ -16,6 +16,8 @@ from trainer.worker.lines import Failed, Line, Order, Spec, Stopped, Succeeded
 MODULE = "trainer.worker.child"
 LEASE_OVER = 75  # a child's exit code: its lease ended, and nobody had told it to stop
 LINE_BYTES_MAX = 16_000_000
+INSIST_FOR_S = 2.0  # at the end of the time to stop: first SIGTERM, then SIGKILL
+INSIST_SHARE = 0.4  # of short times
 TAIL_BYTES = 8_192  # of standard error, searched for signs of what happened
 
 Result = Succeeded | Failed | Stopped
@@ -81,9 +83,13 @@ class Process:
     async def stop(self, *, cancelled: bool, within_s: float) -> None:
         """Ask the child to stop, then insist: over after at most so many seconds."""
         self.tell(lines.Stop(cancelled=cancelled))
-        for share, insist in ((0.6, signal.SIGTERM), (0.2, signal.SIGKILL)):
+        insisting_s = min(INSIST_FOR_S, within_s * INSIST_SHARE)
+        for wait_s, insist in (
+            (within_s - insisting_s, signal.SIGTERM),
+            (insisting_s / 2, signal.SIGKILL),
+        ):
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), within_s * share)
+                await asyncio.wait_for(self._process.wait(), wait_s)
                 return
             self._signal(insist)
 

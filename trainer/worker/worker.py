@@ -184,7 +184,6 @@ class Worker:
             await self._do(action)
 
     async def _do(self, action: lease.Action) -> None:
-        attempt = self._attempt
         match action:
             case lease.Start() if not self._leaving:
                 await self._start(action.held)
@@ -198,18 +197,8 @@ class Worker:
                     f"Another process joined as {self._standing.worker_id}: give each worker an id"
                     " of its own with LIFELOG_WORKER."
                 )
-            case _ if attempt is None:
-                pass
-            case lease.Prolong():
-                attempt.prolong(action.ends)
-            case lease.Confirm():
-                attempt.confirm(action.checkpoint)
-            case lease.Cancel():
-                attempt.cancel()
-            case lease.Drop():
-                attempt.drop()
-            case lease.Settle():
-                attempt.settle()
+            case _ if self._attempt is not None:
+                _pass_on(action, self._attempt)
 
     async def _start(self, held: lease.Held) -> None:
         """Run an attempt, once the child of the one before is gone."""
@@ -282,6 +271,23 @@ class Worker:
             free_memory_bytes=facts.free_memory_bytes(),
             gpus=facts.gpu_readings(),
         )
+
+
+def _pass_on(action: lease.Action, attempt: Attempt) -> None:
+    """Do what concerns the attempt that runs."""
+    match action:
+        case lease.Prolong():
+            attempt.prolong(action.ends)
+        case lease.Confirm():
+            attempt.confirm(action.checkpoint)
+        case lease.Cancel():
+            attempt.cancel()
+        case lease.Halt():
+            attempt.halt(action.why, action.within_s)
+        case lease.Drop():
+            attempt.drop()
+        case lease.Settle():
+            attempt.settle()
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Result | None:

@@ -6,7 +6,18 @@ import sys
 from cyclopts import App
 from rich.console import Console
 
-from lifelog.commands import entries, jobs, keys, log, models, people, stack, talk
+from lifelog.commands import (
+    entries,
+    jobs,
+    keys,
+    log,
+    models,
+    people,
+    pools,
+    stack,
+    talk,
+    workers,
+)
 from schemas.errors import LifelogError
 
 FAILED = 1
@@ -26,6 +37,8 @@ def application() -> App:
         ("people", people),
         ("entries", entries),
         ("jobs", jobs),
+        ("workers", workers),
+        ("pools", pools),
         ("models", models),
         ("keys", keys),
     ):

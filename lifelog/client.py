@@ -46,7 +46,7 @@ class Client:
             method: GET, POST, ...
             path: Under the server's address.
             key: Idempotency-Key; a new one if none is given. A repeat has the same effect once.
-            options: As httpx takes them: json, params.
+            options: As httpx takes them: json, params, headers.
 
         Raises:
             LifelogError: The error whose code the server answered with.
@@ -65,10 +65,11 @@ class Client:
 
     def _asked(self, method: str, path: str, key: str, options: dict[str, Any]) -> Any:
         headers = {"Idempotency-Key": key} if method != "GET" else {}
+        headers |= options.get("headers", {})
         if self._position:  # what was written is there before it is read
             headers[POSITION] = self._position
         try:
-            response = self._http.request(method, path, headers=headers, **options)
+            response = self._http.request(method, path, **(options | {"headers": headers}))
         except httpx.TransportError as error:
             raise self._silent(type(error).__name__) from error
         self._answered = True

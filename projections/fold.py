@@ -14,6 +14,7 @@ from projections import (
     jobs,
     metrics,
     people,
+    pools,
     scores,
     versions,
     workers,
@@ -26,13 +27,14 @@ from schemas.topics import TOPICS, Topic
 
 # The version of the folds and tables: raise it with every change of either, and the projector
 # makes the tables anew from the log when it starts.
-CODE_VERSION = 2
+CODE_VERSION = 3
 
 MODELS: tuple[ReadModel, ...] = (
     jobs.MODEL,
     attempts.MODEL,
     history.MODEL,
     workers.MODEL,
+    pools.MODEL,
     *answers.MODELS,
     people.MODEL,
     entries.MODEL,

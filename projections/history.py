@@ -11,6 +11,7 @@ from projections.tables import Rows, Table, select
 from schemas import codec, events, topics
 from schemas.envelope import Recorded
 from schemas.positions import Position
+from streams.queue.telling.history import in_words
 
 UNSHOWN = frozenset({"recipe", "requested"})  # long, and they stand elsewhere
 
@@ -24,6 +25,7 @@ class JobEventRow(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime.datetime
     type: str
     payload: dict[str, Any]
+    told: str | None = None  # in a sentence; None: it tells nothing new
 
     @property
     def position(self) -> Position:
@@ -55,6 +57,7 @@ def project(rows: Rows, recorded: Recorded) -> None:
         at=recorded.envelope.time,
         type=codec.type_of(event),
         payload={name: value for name, value in payload.items() if _is_shown(name, value)},
+        told=in_words(event),
     )
     rows.put(JOB_EVENTS, row)
 

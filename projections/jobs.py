@@ -13,12 +13,14 @@ from projections.tables import Rows, Table, first, select
 from schemas import events, topics
 from schemas.envelope import Recorded
 from schemas.errors import RecordCorrupt
-from schemas.types import ENDED, JobState, Priority, Scalar
+from schemas.types import ENDED, JobState, Priority, Scalar, StopReason
 from streams.queue.order import sort_key
+from streams.queue.telling.sentences import sentence
 from streams.queue.transitions import next_state
 
 QUEUE_ORDER = "queue_rank, submitted_offset"
 WAITING = "state IN ('queued', 'retrying')"
+APART = "state IN ('scheduled', 'paused')"
 
 
 class JobRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +65,12 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float | None = None
     scores: dict[str, float] = {}
     telemetry: str | None = None  # digest of the archived points
+    version: int = 1  # how many events are about it: what `If-Match` is compared with
+    paused: bool = False  # by its owner
+    held: bool = False  # by an operator
+    blocked: bool = False  # by its person's budget, as was last told: no event says that it may go
+    after: tuple[str, ...] = ()  # the jobs that a scheduled one waits for
+    stopping: StopReason | None = None  # why its worker was told to stop the attempt that runs
 
 
 JOBS = Table(
@@ -90,10 +98,11 @@ def project(rows: Rows, recorded: Recorded) -> None:
         msgspec.structs.replace(
             row,
             state=state,
+            version=row.version + 1,
             changed_at=at,
             ended_at=at if state in ENDED and row.ended_at is None else row.ended_at,
             started_at=row.started_at or (at if isinstance(event, events.JobStarted) else None),
-            **_changes(event),
+            **_changes(row, event, at),
         ),
     )
 
@@ -123,11 +132,12 @@ def _submitted(event: events.JobSubmitted, recorded: Recorded) -> JobRow:
     )
 
 
-def _changes(event: events.Event) -> dict[str, Any]:
+def _changes(row: JobRow, event: events.Event, at: datetime.datetime) -> dict[str, Any]:
     """The fields that an event sets, but for those that follow from the state."""
     match event:
         case events.LeaseGranted():
-            return _fields(event, "attempt", "fencing_token", "worker_id") | {"not_before": None}
+            told = _fields(event, "attempt", "fencing_token", "worker_id")
+            return told | {"not_before": None, "blocked": False}
         case events.DatasetBuilt():
             return _fields(event, "dataset", "manifest", "examples") | {
                 "dataset_entries": event.entries,
@@ -135,16 +145,55 @@ def _changes(event: events.Event) -> dict[str, Any]:
             }
         case events.CheckpointNoted():
             return _fields(event, "step", "total_steps", "checkpoint")
-        case events.AttemptEnded() | events.JobFailed():
-            return _fields(event, "code", "detail")
-        case events.JobRetryScheduled():
-            return _fields(event, "not_before")
+        case events.AttemptStopRequested():
+            return {"stopping": event.stop}
+        case events.AttemptEnded():
+            return _fields(event, "code", "detail") | {"stopping": None}
         case events.JobCancelRequested():
             return {"cancel_requested": True}
+        case _:
+            return _out_of_line(row, event, at) or _over(event)
+
+
+def _out_of_line(row: JobRow, event: events.Event, at: datetime.datetime) -> dict[str, Any]:
+    """What keeps a job from being leased, and what lets it in line again."""
+    match event:
+        case events.JobRetryScheduled():
+            not_before = event.not_before if event.not_before > at else None
+            return {"not_before": not_before, "blocked": False}
+        case events.JobDeferred():
+            return _fields(event, "not_before", "after")
+        case events.JobReadied():
+            return {"not_before": None, "after": (), "blocked": False}
+        case events.JobPaused():
+            return {
+                "not_before": None,
+                "blocked": False,
+                "paused": row.paused or not event.held,
+                "held": row.held or event.held,
+            }
+        case events.JobResumed():
+            return {"not_before": None, "paused": False, "held": False}
+        case events.JobBlocked():
+            return {"not_before": event.until, "blocked": True}
+        case events.JobReprioritised():
+            rank, _ = sort_key(event.priority, row.submitted_offset)
+            return {"priority": event.priority, "queue_rank": rank}
+        case _:
+            return {}
+
+
+def _over(event: events.Event) -> dict[str, Any]:
+    """How a job ended."""
+    match event:
+        case events.JobFailed():
+            return _fields(event, "code", "detail")
         case events.JobCancelled():
-            return {"code": None, "detail": event.reason}
+            return {"code": event.code, "detail": event.reason}
+        case events.JobExpired():
+            return {"code": None, "detail": "; ".join(sentence(one) for one in event.why)}
         case events.JobSucceeded():
-            return {"code": None, "detail": ""} | _fields(
+            return {"code": None, "detail": "", "stopping": None} | _fields(
                 event,
                 *("version_id", "dataset", "manifest", "steps", "training_tokens"),
                 *("seconds", "scores", "telemetry"),
@@ -190,6 +239,17 @@ def waiting(connection: Connection, pool: str, *, limit: int = 1_000) -> list[Jo
         connection,
         JobRow,
         f"SELECT * FROM jobs WHERE pool = :pool AND {WAITING} ORDER BY {QUEUE_ORDER} LIMIT :limit",
+        pool=pool,
+        limit=limit,
+    )
+
+
+def apart(connection: Connection, pool: str, *, limit: int = 1_000) -> list[JobRow]:
+    """The jobs of a pool that wait, but not in line: scheduled, paused or held."""
+    return select(
+        connection,
+        JobRow,
+        f"SELECT * FROM jobs WHERE pool = :pool AND {APART} ORDER BY submitted_offset LIMIT :limit",
         pool=pool,
         limit=limit,
     )

@@ -1,7 +1,7 @@
 """Workers, from `jobs.events`: who they are, whether they are there, and what they hold."""
 
 import datetime
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from sqlalchemy.engine import Connection
@@ -31,12 +31,19 @@ class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
     changed_at: datetime.datetime
     last_heard: datetime.datetime | None = None  # of a silent one
     detail: str = ""
+    draining: bool = False  # it is given no more jobs, whichever process of it runs
+    hot: bool = False  # it is given no more jobs until its GPUs have cooled
 
 
 class WorkerHolding(WorkerRow, frozen=True, kw_only=True):
     """A worker with the jobs that it holds."""
 
     job_ids: tuple[str, ...]
+
+    def takes_jobs(self, partition: int) -> bool:
+        """Whether it is given jobs of a pool."""
+        closed = self.draining or self.hot
+        return self.partition == partition and self.state == "present" and not closed
 
 
 WORKERS = Table("workers", WorkerRow, key=("worker_id",))
@@ -47,15 +54,22 @@ def project(rows: Rows, recorded: Recorded) -> None:
     event, at = recorded.data, recorded.envelope.time
     match event:
         case events.WorkerJoined():
-            rows.put(WORKERS, _joined(event, recorded))
+            known = rows.find(WORKERS, event.worker_id)
+            draining = known is not None and known.draining
+            rows.put(WORKERS, _joined(event, recorded, draining=draining))
         case events.WorkerSilent():
-            _change(rows, event, "silent", at, last_heard=event.last_heard)
+            _change(rows, event, at, state="silent", last_heard=event.last_heard, detail="")
         case events.WorkerHeard():
-            _change(rows, event, "present", at)
+            _change(rows, event, at, state="present", last_heard=None, detail="")
         case events.WorkerLeft():
-            _change(rows, event, "left", at)
+            _change(rows, event, at, state="left", last_heard=None, detail="")
         case events.WorkerLost():
-            _change(rows, event, "lost", at, detail=event.reason)
+            _change(rows, event, at, state="lost", last_heard=None, detail=event.reason)
+        case events.WorkerDraining() | events.WorkerResumed():
+            draining = isinstance(event, events.WorkerDraining)
+            _change(rows, event, at, draining=draining, detail=event.reason)
+        case events.WorkerHot() | events.WorkerCooled():
+            _change(rows, event, at, hot=isinstance(event, events.WorkerHot))
         case _:
             pass
 
@@ -63,7 +77,7 @@ def project(rows: Rows, recorded: Recorded) -> None:
 MODEL = ReadModel(topics.JOB_EVENTS, (WORKERS,), project)
 
 
-def _joined(event: events.WorkerJoined, recorded: Recorded) -> WorkerRow:
+def _joined(event: events.WorkerJoined, recorded: Recorded, *, draining: bool) -> WorkerRow:
     return WorkerRow(
         worker_id=event.worker_id,
         incarnation=event.incarnation,
@@ -76,24 +90,26 @@ def _joined(event: events.WorkerJoined, recorded: Recorded) -> WorkerRow:
         state="present",
         joined_at=recorded.envelope.time,
         changed_at=recorded.envelope.time,
+        draining=draining,
     )
 
 
-def _change(
-    rows: Rows,
-    event: events.WorkerSilent | events.WorkerHeard | events.WorkerLeft | events.WorkerLost,
-    state: WorkerState,
-    at: datetime.datetime,
-    *,
-    last_heard: datetime.datetime | None = None,
-    detail: str = "",
-) -> None:
+About = (
+    events.WorkerSilent
+    | events.WorkerHeard
+    | events.WorkerLeft
+    | events.WorkerLost
+    | events.WorkerDraining
+    | events.WorkerResumed
+    | events.WorkerHot
+    | events.WorkerCooled
+)
+
+
+def _change(rows: Rows, event: About, at: datetime.datetime, **changes: Any) -> None:
     known = rows.find(WORKERS, event.worker_id)
-    if known is not None and known.incarnation == event.incarnation:
-        row = msgspec.structs.replace(
-            known, state=state, changed_at=at, last_heard=last_heard, detail=detail
-        )
-        rows.put(WORKERS, row)
+    if known is not None and getattr(event, "incarnation", known.incarnation) == known.incarnation:
+        rows.put(WORKERS, msgspec.structs.replace(known, changed_at=at, **changes))
 
 
 def all_holding(connection: Connection) -> list[WorkerHolding]:

@@ -11,7 +11,19 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
 from web import openapi
-from web.api import chat, entries, health, jobs, models, openai, people, queue, tokens, training
+from web.api import (
+    chat,
+    entries,
+    health,
+    jobs,
+    models,
+    openai,
+    people,
+    queue,
+    tokens,
+    training,
+    workers,
+)
 from web.errors import HANDLERS
 from web.headers import SecurityHeaders
 from web.live import stream
@@ -27,6 +39,7 @@ API: tuple[Operation, ...] = (
     *chat.OPERATIONS,
     *queue.OPERATIONS,
     *jobs.OPERATIONS,
+    *workers.OPERATIONS,
     *people.OPERATIONS,
     *entries.OPERATIONS,
     *models.OPERATIONS,

@@ -28,6 +28,7 @@ STATUS: dict[type[errors.LifelogError], int] = {
     errors.NotFound: 404,
     errors.Refused: 409,
     errors.KeyReused: 422,
+    errors.VersionConflict: 412,
     errors.NotBuilt: 501,
     errors.Unavailable: 503,
     errors.NotEnoughData: 422,

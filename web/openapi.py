@@ -12,7 +12,7 @@ from web.api.openai import OpenAIProblem
 from web.errors import MEDIA_TYPE, Problem
 from web.routing import JSON, POSITION, Endpoint, Operation, WebRequest
 from web.sessions import COOKIE
-from web.writes import KEY
+from web.writes import IF_MATCH, KEY
 
 VERSION = "3.1.0"
 REFERENCE = "#/components/schemas/{name}"
@@ -136,16 +136,16 @@ def _query(one: Operation) -> list[dict[str, Any]]:
 
 
 def _headers(one: Operation) -> list[dict[str, Any]]:
-    if one.access == "public" or one.method == "DELETE":
-        return []
-    if one.method == "POST" and not one.idempotent:
-        return []
-    name, text = (
-        (KEY, "A repeat with the same key has no second effect; another body is refused.")
-        if one.idempotent
-        else (POSITION, "As a write gave it: the answer waits until it shows that write.")
-    )
+    told: list[tuple[str, str]] = []
+    if one.conditional:
+        told.append((IF_MATCH, "The ETag that was read: what has changed since is not changed."))
+    if one.idempotent:
+        text = "A repeat with the same key has no second effect; another body is refused."
+        told.append((KEY, text))
+    elif one.access != "public" and one.method == "GET":
+        told.append((POSITION, "As a write gave it: the answer waits until it shows that write."))
     schema = {"type": "string", "maxLength": 255}
     return [
         {"name": name, "in": "header", "required": False, "schema": schema, "description": text}
+        for name, text in told
     ]

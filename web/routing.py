@@ -47,6 +47,7 @@ class Operation:
     body: type[msgspec.Struct] | tuple[type[msgspec.Struct], ...] | None = None  # one of them
     body_limit: int = BODY_LIMIT  # bytes
     idempotent: bool = False  # a POST whose repeat with the same key has no second effect
+    conditional: bool = False  # it takes `If-Match`
     query: type[msgspec.Struct] | None = None
     answers: Mapping[int, type | None] = field(default_factory=lambda: {200: None})
     media_type: str = JSON  # of the answers

@@ -1,6 +1,7 @@
 """Asking a decider: one append, a short wait for its answer, and what a repeat is known by."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -18,6 +19,8 @@ from web.routing import POSITION, WebRequest, caller, services
 
 KEY = "Idempotency-Key"
 KEY_LENGTH = 255  # characters
+IF_MATCH = "If-Match"
+_ETAG = re.compile(r'"([0-9]{1,9})"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +56,33 @@ def request_id(request: WebRequest) -> str:
         raise Invalid(f"{KEY} must be 1 to {KEY_LENGTH} visible characters.", field=KEY)
     address = f"{request.method} {request.url.path}"
     return ids.command_id(caller(request).person_id, address, key)
+
+
+def etag(version: int) -> str:
+    """A job's version as an entity tag (RFC 9110, section 8.8.3).
+
+    Examples:
+        >>> etag(7)
+        '"7"'
+    """
+    return f'"{version}"'
+
+
+def expected_version(request: WebRequest) -> int | None:
+    """The version that `If-Match` asks for; None where any will do.
+
+    Raises:
+        Invalid: If it is no ETag of ours: one number in double quotes, or `*`.
+    """
+    given = request.headers.get(IF_MATCH, "*").strip()
+    if given == "*":
+        return None
+    found = _ETAG.fullmatch(given)
+    if found is None:
+        raise Invalid(
+            f'{IF_MATCH} must be the ETag that was read, such as "7", or *.', field=IF_MATCH
+        )
+    return int(found[1])
 
 
 def person_partition(topic: Topic, person_id: str) -> int:

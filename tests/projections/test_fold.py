@@ -3,7 +3,7 @@
 import datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from projections.attempts import ATTEMPTS
@@ -44,6 +44,11 @@ class Store:
                     self.tables[table][key] = row
 
 
+# Stories are long: on a busy machine drawing one takes longer than Hypothesis expects.
+PATIENT = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+
+
+@PATIENT
 @given(stories(), some.data())
 def test_any_split_into_batches_gives_the_same_rows(story: Story, data):
     whole, parts = Store(), Store()
@@ -54,6 +59,7 @@ def test_any_split_into_batches_gives_the_same_rows(story: Story, data):
     assert any(whole.tables.values())
 
 
+@PATIENT
 @given(stories())
 def test_folding_again_from_the_same_rows_gives_the_same_rows(story: Story):
     first, second = Store(), Store()

@@ -109,13 +109,6 @@ def test_a_waiting_job_is_cancelled(ada: Person) -> None:
     assert (again.status_code, again.json()["code"]) == (409, "job-already-over")
 
 
-@pytest.mark.parametrize("action", ["pause", "resume", "reprioritize", "retry"])
-def test_an_action_that_does_not_exist_yet_says_so(ada: Person, action: str) -> None:
-    answer = ada.client.post("/api/training/queue", json={"action": action, "jobId": "j"})
-    assert (answer.status_code, answer.json()["code"]) == (501, "not-built")
-    assert action in answer.json()["detail"]
-
-
 def test_a_member_sees_of_others_jobs_only_that_they_are_there(
     stack: Stack, ada: Person, ben: Person
 ) -> None:

@@ -1,19 +1,23 @@
 """Jobs as the API shows them: state, place in the queue, progress, history, points."""
 
 import datetime
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 from starlette.responses import Response
 
-from projections import attempts, history, jobs, metrics
+from projections import attempts, history, jobs, metrics, pools, workers
 from projections.jobs import JobRow
 from projections.metrics import MetricPoint
 from schemas.errors import NotFound
-from schemas.types import ENDED, Cause, JobState, Priority, Scalar
+from schemas.types import ENDED, Cause, JobState, Priority, Scalar, StopReason
+from schemas.why import Why
+from streams.queue.telling.sentences import sentence
 from web.callers import Caller
 from web.routing import Body, Operation, WebRequest, Wire, answer, caller, queried, services
+from web.writes import etag
 
 METRICS = ("loss", "learning_rate", "epoch", "tokens", "tokens_per_second", "seconds_left")
 
@@ -46,6 +50,12 @@ class Job(Wire, frozen=True, kw_only=True):
     fencing_token: int | None = None
     worker_id: str | None = None
     cancel_requested: bool = False
+    version: int  # of the job: its ETag, which `If-Match` quotes
+    paused: bool = False  # by its owner
+    held: bool = False  # by an operator
+    blocked: bool = False  # by its person's budget
+    after: tuple[str, ...] = ()  # the jobs that it waits for
+    stopping: StopReason | None = None  # why its worker was told to stop the attempt that runs
     submitted_at: datetime.datetime
     changed_at: datetime.datetime
     not_before: datetime.datetime | None = None
@@ -86,6 +96,7 @@ class JobEvent(Wire, frozen=True, kw_only=True):
     at: datetime.datetime
     type: str
     data: dict[str, Any]  # in the log's own spelling
+    told: str | None = None  # in a sentence; null: it tells nothing new
 
 
 class JobHistory(Wire, frozen=True, kw_only=True):
@@ -94,6 +105,7 @@ class JobHistory(Wire, frozen=True, kw_only=True):
     job: Job
     attempts: tuple[Attempt, ...]
     events: tuple[JobEvent, ...]
+    waits_for: tuple[str, ...] = ()  # what keeps it from running now, in sentences
 
 
 class Point(Wire, frozen=True, kw_only=True):
@@ -141,6 +153,12 @@ def job_view(connection: Any, row: JobRow, *, brief: bool = False) -> Job:
         fencing_token=row.fencing_token,
         worker_id=row.worker_id,
         cancel_requested=row.cancel_requested,
+        version=row.version,
+        paused=row.paused,
+        held=row.held,
+        blocked=row.blocked,
+        after=row.after,
+        stopping=row.stopping,
         submitted_at=row.submitted_at,
         changed_at=row.changed_at,
         not_before=row.not_before,
@@ -196,9 +214,11 @@ async def job(request: WebRequest) -> Response:
             job=job_view(connection, row),
             attempts=tuple(_attempt(one) for one in attempts.of_job(connection, job_id)),
             events=tuple(_event(one) for one in history.of_job(connection, job_id)),
+            waits_for=tuple(sentence(one) for one in _waits_for(connection, row)),
         )
 
-    return answer(request, await services(request).query(question))
+    found = await services(request).query(question)
+    return answer(request, found, headers={"ETag": etag(found.job.version)})
 
 
 async def points(request: WebRequest) -> Response:
@@ -216,6 +236,38 @@ async def points(request: WebRequest) -> Response:
         )
 
     return answer(request, await services(request).query(question))
+
+
+def _waits_for(connection: Any, row: JobRow) -> Iterator[Why]:
+    """What keeps a job from running, as far as the tables tell; nothing for one that is over."""
+    if row.state in ENDED:
+        return
+    if row.state in {"leased", "running"}:
+        yield Why(code="running", subject=row.worker_id)
+        return
+    yield from _kept_out(row)
+    pool = pools.by_partition(connection).get(row.partition)
+    if pool is not None and pool.paused:
+        yield Why(code="pool-paused")
+    ahead = (jobs.position(connection, row) or 1) - 1
+    if ahead:
+        yield Why(code="ahead", have=float(ahead))
+    if not any(one.takes_jobs(row.partition) for one in workers.all_holding(connection)):
+        yield Why(code="no-worker")
+
+
+def _kept_out(row: JobRow) -> Iterator[Why]:
+    """What keeps a job out of the line."""
+    if row.held:
+        yield Why(code="held")
+    if row.paused:
+        yield Why(code="paused")
+    for other in row.after:
+        yield Why(code="after-job", subject=other)
+    if row.not_before is not None:
+        left = (row.not_before - datetime.datetime.now(datetime.UTC)).total_seconds()
+        if left > 0:
+            yield Why(code="until", subject=row.not_before.isoformat(), have=left)
 
 
 def _attempt(row: attempts.AttemptRow) -> Attempt:
@@ -238,7 +290,9 @@ def _attempt(row: attempts.AttemptRow) -> Attempt:
 
 
 def _event(row: history.JobEventRow) -> JobEvent:
-    return JobEvent(position=str(row.position), at=row.at, type=row.type, data=row.payload)
+    return JobEvent(
+        position=str(row.position), at=row.at, type=row.type, data=row.payload, told=row.told
+    )
 
 
 def _point(point: MetricPoint) -> Point:

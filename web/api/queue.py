@@ -1,24 +1,35 @@
-"""The queue: what waits and what runs, and asking a job to stop."""
+"""The queue: what waits and what runs, and what can be asked of a job."""
 
 import datetime
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from starlette.responses import Response
 
-from projections import jobs, workers
+from projections import jobs, pools, workers
 from projections.jobs import JobRow
 from schemas import commands
-from schemas.errors import InvalidBody, NotBuilt
+from schemas.errors import Forbidden, InvalidBody
 from schemas.topics import JOB_COMMANDS, POOLS
 from schemas.types import Device, JobState, Priority
 from web.api.configuration import ATTEMPTS_MAX, PRIORITY_RANKS, TIMEOUT_S, EffectiveQueue
 from web.api.jobs import Progress, progress_view, required_job
 from web.callers import Caller
 from web.routing import Body, Operation, WebRequest, Wire, answer, caller, read_hashed, services
-from web.writes import ask, request_id, shown
+from web.writes import ask, etag, expected_version, request_id, shown
 
 GIGABYTE = 1e9
 REASON_LENGTH = 500  # characters
+Action = Literal["cancel", "pause", "resume", "reprioritize", "retry", "hold", "release"]
+ASKS: Mapping[Action, type[commands.CancelJob | commands.AboutJob]] = {
+    "cancel": commands.CancelJob,
+    "pause": commands.PauseJob,
+    "resume": commands.ResumeJob,
+    "retry": commands.RetryJob,
+    "hold": commands.HoldJob,
+    "release": commands.ReleaseJob,
+}
+OPERATORS: frozenset[Action] = frozenset({"hold", "release"})
 
 
 class QueuedJob(Wire, frozen=True, kw_only=True):
@@ -34,6 +45,8 @@ class QueuedJob(Wire, frozen=True, kw_only=True):
     attempts_max: int | None = None
     worker_id: str | None = None
     submitted_at: datetime.datetime | None = None
+    paused: bool = False  # by its owner
+    held: bool = False  # by an operator
     progress: Progress | None = None
 
 
@@ -47,12 +60,15 @@ class Worker(Wire, frozen=True, kw_only=True):
     memory_bytes: int
     slots: int
     busy: int  # slots
+    draining: bool  # it is given no more jobs
+    hot: bool  # it is given no more jobs until its GPUs have cooled
 
 
 class Queue(Wire, frozen=True, kw_only=True):
-    """A pool's queue: what runs first, then what waits, in its order."""
+    """A pool's queue: what runs, then what waits, in its order, then what is kept out of line."""
 
     pool: str
+    paused: bool  # nothing is leased
     jobs: tuple[QueuedJob, ...]
     counts: dict[str, int]  # of all the pool's jobs, by state
     workers: tuple[Worker, ...]
@@ -60,12 +76,12 @@ class Queue(Wire, frozen=True, kw_only=True):
 
 
 class QueueAction(Body, frozen=True, kw_only=True):
-    """What to do with a job."""
+    """What to do with a job; `hold` and `release` are an admin's."""
 
-    action: Literal["cancel", "pause", "resume", "reprioritize", "retry"]
+    action: Action
     job_id: str
     reason: str = ""
-    priority: Priority | None = None
+    priority: Priority | None = None  # the new one, to reprioritize
 
 
 class ActionTaken(Wire, frozen=True, kw_only=True):
@@ -74,6 +90,7 @@ class ActionTaken(Wire, frozen=True, kw_only=True):
     job_id: str
     action: str
     state: JobState | None
+    version: int | None  # that it is at
 
 
 async def queue(request: WebRequest) -> Response:
@@ -87,10 +104,14 @@ async def queue(request: WebRequest) -> Response:
         there = [
             one for one in workers.all_holding(connection) if one.partition == POOLS.index(pool)
         ]
+        apart = jobs.apart(connection, pool)
+        said = pools.by_partition(connection).get(POOLS.index(pool))
         return Queue(
             pool=pool,
+            paused=said is not None and said.paused,
             jobs=tuple(
-                _queued(connection, who, row, ranks.get(row.job_id)) for row in (*running, *waiting)
+                _queued(connection, who, row, ranks.get(row.job_id))
+                for row in (*running, *waiting, *apart)
             ),
             counts={str(state): number for state, number in jobs.counts(connection, pool).items()},
             workers=tuple(_worker(one) for one in there),
@@ -101,34 +122,57 @@ async def queue(request: WebRequest) -> Response:
 
 
 async def act(request: WebRequest) -> Response:
-    """Ask the queue to stop a job."""
+    """Ask something of a job; with `If-Match`, only if it is as it was read."""
     body, body_hash = await read_hashed(request, QueueAction)
-    if body.action != "cancel":
-        raise NotBuilt(f"The action {body.action} does not exist yet: only cancel does.")
+    who, held = caller(request), services(request)
+    if body.action in OPERATORS and not who.is_admin:
+        raise Forbidden(f"The action {body.action} is an admin's: ask one, or pause the job.")
     if len(body.reason) > REASON_LENGTH:
         raise InvalidBody(f"reason: more than {REASON_LENGTH} characters.", field="reason")
-    who, held = caller(request), services(request)
+    expected = expected_version(request)
     row = await held.query(lambda connection: required_job(connection, who, body.job_id))
     sent = await ask(
         request,
         JOB_COMMANDS,
         row.partition,
-        commands.CancelJob(
-            job_id=row.job_id,
-            reason=body.reason,
-            person_id=None if who.is_admin else who.person_id,
-        ),
+        _command(body, None if who.is_admin else who.person_id, expected),
         identity=request_id(request),
         body_hash=body_hash,
         owner=row.person_id,
         subject=row.job_id,
     )
-    state: JobState | None = None
-    if await shown(request, sent):
-        now = await held.query(lambda connection: required_job(connection, who, row.job_id))
-        state = now.state
-    taken = ActionTaken(job_id=row.job_id, action=body.action, state=state)
-    return answer(request, taken, 202, sent.headers)
+    taken = ActionTaken(job_id=row.job_id, action=body.action, state=None, version=None)
+    if not await shown(request, sent):
+        return answer(request, taken, 202, sent.headers)
+    now = await held.query(lambda connection: required_job(connection, who, row.job_id))
+    taken = ActionTaken(job_id=row.job_id, action=body.action, state=now.state, version=now.version)
+    return answer(request, taken, 202, sent.headers | {"ETag": etag(now.version)})
+
+
+def _command(
+    body: QueueAction, person_id: str | None, expected: int | None
+) -> commands.CancelJob | commands.AboutJob:
+    """The command that an action becomes.
+
+    Raises:
+        InvalidBody: If a new priority is asked for and none is named.
+    """
+    if body.action != "reprioritize":
+        return ASKS[body.action](
+            job_id=body.job_id,
+            reason=body.reason,
+            person_id=person_id,
+            expected_version=expected,
+        )
+    if body.priority is None:
+        raise InvalidBody("priority: name the new one: high, medium or low.", field="priority")
+    return commands.ReprioritiseJob(
+        job_id=body.job_id,
+        reason=body.reason,
+        person_id=person_id,
+        expected_version=expected,
+        priority=body.priority,
+    )
 
 
 def _queued(connection: Any, who: Caller, row: JobRow, position: int | None) -> QueuedJob:
@@ -146,6 +190,8 @@ def _queued(connection: Any, who: Caller, row: JobRow, position: int | None) -> 
         attempts_max=row.attempts_max,
         worker_id=row.worker_id,
         submitted_at=row.submitted_at,
+        paused=row.paused,
+        held=row.held,
         progress=progress_view(connection, row.job_id) if row.attempt else None,
     )
 
@@ -159,6 +205,8 @@ def _worker(row: workers.WorkerHolding) -> Worker:
         memory_bytes=row.memory_bytes,
         slots=row.slots,
         busy=len(row.job_ids),
+        draining=row.draining,
+        hot=row.hot,
     )
 
 
@@ -188,9 +236,10 @@ OPERATIONS = (
         path="/api/training/queue",
         endpoint=act,
         access="member",
-        summary="Cancel a job",
+        summary="Cancel, pause, resume, reprioritize, retry, hold or release a job",
         body=QueueAction,
         idempotent=True,
+        conditional=True,
         answers={202: ActionTaken},
     ),
 )

@@ -1,0 +1,272 @@
+"""What operators say of workers and of a whole pool: drain, resume, lost, pause."""
+
+from typing import Any
+
+from starlette.responses import Response
+
+from projections import pools, workers
+from projections.workers import WorkerState
+from schemas import commands
+from schemas.commands import Command
+from schemas.errors import InvalidBody, NotFound
+from schemas.topics import JOB_COMMANDS, POOLS
+from schemas.types import OPERATOR, Device, Scalar
+from web.routing import (
+    Body,
+    Endpoint,
+    Operation,
+    WebRequest,
+    Wire,
+    answer,
+    read_hashed,
+    services,
+)
+from web.writes import Sent, ask, request_id, shown
+
+REASON_LENGTH = 500  # characters
+
+
+class PoolWorker(Wire, frozen=True, kw_only=True):
+    """A worker as it stands, with what it holds."""
+
+    worker_id: str
+    pool: str
+    state: WorkerState
+    draining: bool  # it is given no more jobs
+    hot: bool  # it is given no more jobs until its GPUs have cooled
+    detail: str  # why it is drained or lost
+    host: str
+    device: Device
+    gpus: tuple[str, ...]
+    memory_bytes: int
+    slots: int
+    job_ids: tuple[str, ...]
+
+
+class WorkerList(Wire, frozen=True, kw_only=True):
+    """Every worker that ever joined."""
+
+    workers: tuple[PoolWorker, ...]
+
+
+class Pool(Wire, frozen=True, kw_only=True):
+    """A pool as it stands."""
+
+    pool: str
+    paused: bool  # nothing of it is leased
+    reason: str  # of the pause
+    changes: dict[str, Scalar]  # the numbers that differ from the defaults
+    prices: dict[str, float]  # of a GPU-hour, by kind of GPU
+
+
+class PoolList(Wire, frozen=True, kw_only=True):
+    """Every pool."""
+
+    pools: tuple[Pool, ...]
+
+
+class Said(Body, frozen=True, kw_only=True):
+    """Why."""
+
+    reason: str = ""
+
+
+class Draining(Body, frozen=True, kw_only=True):
+    """Why, and how long what runs may still run; without a grace it runs to its end."""
+
+    reason: str = ""
+    grace_seconds: float | None = None
+
+
+async def all_workers(request: WebRequest) -> Response:
+    """Every worker with the jobs that it holds."""
+
+    def question(connection: Any) -> WorkerList:
+        return WorkerList(workers=tuple(_worker(one) for one in workers.all_holding(connection)))
+
+    return answer(request, await services(request).query(question))
+
+
+async def all_pools(request: WebRequest) -> Response:
+    """Every pool, and whether it is paused."""
+
+    def question(connection: Any) -> PoolList:
+        said = pools.by_partition(connection)
+        return PoolList(
+            pools=tuple(_pool(name, said.get(index)) for index, name in enumerate(POOLS))
+        )
+
+    return answer(request, await services(request).query(question))
+
+
+async def drain(request: WebRequest) -> Response:
+    """Give a worker no more jobs; with a grace, stop those that it holds at a checkpoint."""
+    body, body_hash = await read_hashed(request, Draining)
+    if body.grace_seconds is not None and body.grace_seconds < 0:
+        raise InvalidBody("graceSeconds: a number of seconds from 0.", field="graceSeconds")
+    row = await _known(request)
+    command = commands.DrainWorker(
+        worker_id=row.worker_id, reason=_reason(body.reason), grace_s=body.grace_seconds
+    )
+    return await _about_worker(request, row, command, body_hash)
+
+
+async def resume(request: WebRequest) -> Response:
+    """Give a drained worker jobs again."""
+    body, body_hash = await read_hashed(request, Said)
+    row = await _known(request)
+    command = commands.ResumeWorker(worker_id=row.worker_id, reason=_reason(body.reason))
+    return await _about_worker(request, row, command, body_hash)
+
+
+async def lost(request: WebRequest) -> Response:
+    """Say that a worker will not come back: what it holds is free at once."""
+    body, body_hash = await read_hashed(request, Said)
+    row = await _known(request)
+    command = commands.DeclareWorkerLost(worker_id=row.worker_id, reason=_reason(body.reason))
+    return await _about_worker(request, row, command, body_hash)
+
+
+async def pause_pool(request: WebRequest) -> Response:
+    """Lease no job of the pool; what runs goes on."""
+    return await _about_pool(request, commands.PausePool)
+
+
+async def resume_pool(request: WebRequest) -> Response:
+    """Lease the pool's jobs again."""
+    return await _about_pool(request, commands.ResumePool)
+
+
+async def _known(request: WebRequest) -> workers.WorkerHolding:
+    worker_id = request.path_params["worker_id"]
+    found = await services(request).query(workers.all_holding)
+    for row in found:
+        if row.worker_id == worker_id:
+            return row
+    raise NotFound(f"There is no worker {worker_id}: `lifelog workers list` names them.")
+
+
+async def _about_worker(
+    request: WebRequest, row: workers.WorkerHolding, command: Command, body_hash: str
+) -> Response:
+    sent = await _asked(request, row.partition, command, body_hash, row.worker_id)
+    await shown(request, sent)
+    return answer(request, _worker(await _known(request)), 202, sent.headers)
+
+
+async def _about_pool(
+    request: WebRequest, kind: type[commands.PausePool] | type[commands.ResumePool]
+) -> Response:
+    body, body_hash = await read_hashed(request, Said)
+    name = request.path_params["pool"]
+    if name not in POOLS:
+        raise NotFound(f"There is no pool {name}: `lifelog pools list` names them.")
+    index = POOLS.index(name)
+    sent = await _asked(request, index, kind(reason=_reason(body.reason)), body_hash, name)
+    await shown(request, sent)
+    said = await services(request).query(pools.by_partition)
+    return answer(request, _pool(name, said.get(index)), 202, sent.headers)
+
+
+async def _asked(
+    request: WebRequest, partition: int, command: Command, body_hash: str, subject: str
+) -> Sent:
+    return await ask(
+        request,
+        JOB_COMMANDS,
+        partition,
+        command,
+        identity=request_id(request),
+        body_hash=body_hash,
+        owner=OPERATOR,
+        subject=subject,
+    )
+
+
+def _reason(text: str) -> str:
+    if len(text) > REASON_LENGTH:
+        raise InvalidBody(f"reason: more than {REASON_LENGTH} characters.", field="reason")
+    return text
+
+
+def _worker(row: workers.WorkerHolding) -> PoolWorker:
+    return PoolWorker(
+        worker_id=row.worker_id,
+        pool=POOLS[row.partition] if row.partition < len(POOLS) else str(row.partition),
+        state=row.state,
+        draining=row.draining,
+        hot=row.hot,
+        detail=row.detail,
+        host=row.host,
+        device=row.device,
+        gpus=row.gpus,
+        memory_bytes=row.memory_bytes,
+        slots=row.slots,
+        job_ids=row.job_ids,
+    )
+
+
+def _pool(name: str, row: pools.PoolRow | None) -> Pool:
+    return Pool(
+        pool=name,
+        paused=row is not None and row.paused,
+        reason="" if row is None else row.reason,
+        changes={} if row is None else row.changes,
+        prices={} if row is None else row.prices,
+    )
+
+
+def _said(path: str, endpoint: Endpoint, summary: str, body: type[Body], kind: type) -> Operation:
+    return Operation(
+        method="POST",
+        path=path,
+        endpoint=endpoint,
+        access="admin",
+        summary=summary,
+        body=body,
+        idempotent=True,
+        answers={202: kind},
+    )
+
+
+OPERATIONS = (
+    Operation(
+        method="GET",
+        path="/api/workers",
+        endpoint=all_workers,
+        access="admin",
+        summary="Every worker and what it holds",
+        answers={200: WorkerList},
+    ),
+    Operation(
+        method="GET",
+        path="/api/pools",
+        endpoint=all_pools,
+        access="admin",
+        summary="Every pool and whether it is paused",
+        answers={200: PoolList},
+    ),
+    _said(
+        "/api/workers/{worker_id}/drain",
+        drain,
+        "Give a worker no more jobs",
+        Draining,
+        PoolWorker,
+    ),
+    _said(
+        "/api/workers/{worker_id}/resume",
+        resume,
+        "Give a drained worker jobs again",
+        Said,
+        PoolWorker,
+    ),
+    _said(
+        "/api/workers/{worker_id}/lost",
+        lost,
+        "Declare a worker lost",
+        Said,
+        PoolWorker,
+    ),
+    _said("/api/pools/{pool}/pause", pause_pool, "Lease no job of a pool", Said, Pool),
+    _said("/api/pools/{pool}/resume", resume_pool, "Lease a pool's jobs again", Said, Pool),
+)

@@ -13,7 +13,8 @@ from tests.worker.real import ENDLESS, Scene, eventually, gone, newest_step
 
 pytestmark = [pytest.mark.chaos, pytest.mark.training, pytest.mark.timeout(900)]
 
-LONGER = Recipe(lora_rank=4, first_layer=27, epochs=2, checkpoint_every=2, batch_size=8)
+# Two steps an epoch: long enough for whatever is killed, frozen or cut off in the middle of it.
+LONGER = Recipe(lora_rank=4, first_layer=27, epochs=12, checkpoint_every=2, batch_size=8)
 
 
 async def test_a_killed_child_is_followed_by_one_that_goes_on(scene: Scene):

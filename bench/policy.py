@@ -23,6 +23,7 @@ import json
 import random
 import statistics
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
 from schemas import codec, commands
@@ -196,19 +197,19 @@ class Machine:
         return self.since + max(0.0, self.left[name]) / self.rate(), name
 
 
-class Scheduler:
+class Scheduler(ABC):
     """Who decides. `submit` and `finish` tell it what happens; it calls `start` and `stop`."""
 
     def __init__(self, month: "Month") -> None:
         self.month = month
 
-    def submit(self, job: Job) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def submit(self, job: Job) -> None: ...
 
-    def finish(self, job: Job) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def finish(self, job: Job) -> None: ...
 
-    def tick(self) -> None:
+    def tick(self) -> None:  # noqa: B027 - not every scheduler minds
         """Nothing has happened for a while."""
 
 

@@ -81,6 +81,23 @@ def test_an_answer_is_asked_for_in_several_wordings_the_first_its_own():
     assert len(set(asked)) == 4
 
 
+def test_a_short_question_is_asked_as_often_as_a_long_one_and_answered_whole_once():
+    short = Entry(
+        entry_id="q",
+        revision=1,
+        kind="answer",
+        title="T",
+        question="Which dog?",
+        text="A grey one, Brack. He bit the vicar.",
+    )
+    dataset = built([short, *life()], asked=9, whole=1)
+    for source in (Source("q", 1), Source("a003", 1)):
+        answers = [e.messages[-1].content for e in of(dataset, "answer") if e.lineage == (source,)]
+        assert len(answers) == 9
+    told = [e.messages[-1].content for e in of(dataset, "answer") if e.lineage[0].entry_id == "q"]
+    assert sorted(told) == ["A grey one, Brack."] * 8 + [short.text]
+
+
 def test_no_word_of_a_held_out_entry_stands_in_an_example_for_training():
     dataset = built(life(20, 40), held_out=0.2)
     held = set(dataset.manifest.held_out)

@@ -7,7 +7,15 @@ position, with what it made of the records.
 import asyncio
 import contextlib
 import datetime
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
@@ -171,10 +179,7 @@ class Log:
         Raises:
             LogUnavailable: If no broker answers.
         """
-        async with self._consumer() as consumer:
-            all_of_them = self._partitions(topics)
-            consumer.assign(all_of_them)
-            return self._named(await consumer.end_offsets(all_of_them))
+        return await self._offsets(topics, AIOKafkaConsumer.end_offsets)
 
     async def beginnings(self, topics: Iterable[Topic]) -> dict[Partition, int]:
         """The earliest offset that is kept of every partition of some topics.
@@ -182,10 +187,7 @@ class Log:
         Raises:
             LogUnavailable: If no broker answers.
         """
-        async with self._consumer() as consumer:
-            all_of_them = self._partitions(topics)
-            consumer.assign(all_of_them)
-            return self._named(await consumer.beginning_offsets(all_of_them))
+        return await self._offsets(topics, AIOKafkaConsumer.beginning_offsets)
 
     async def identity(self) -> tuple[str, dict[str, str]]:
         """The cluster's id, and the id of each topic by its name.
@@ -276,11 +278,18 @@ class Log:
             for partition in range(partitions(topic))
         ]
 
-    def _named(self, offsets: Mapping[TopicPartition, int]) -> dict[Partition, int]:
-        return {
-            (one.topic.removeprefix(self.prefix), one.partition): offset
-            for one, offset in offsets.items()
-        }
+    async def _offsets(
+        self,
+        topics: Iterable[Topic],
+        ask: Callable[[AIOKafkaConsumer, list[TopicPartition]], Awaitable[Mapping[Any, int]]],
+    ) -> dict[Partition, int]:
+        async with self._consumer() as consumer:
+            asked = self._partitions(topics)
+            consumer.assign(asked)
+            return {
+                (one.topic.removeprefix(self.prefix), one.partition): offset
+                for one, offset in (await ask(consumer, asked)).items()
+            }
 
     @contextlib.asynccontextmanager
     async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:

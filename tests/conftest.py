@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -19,6 +18,8 @@ from lifelog.servers import postgres as postgres_server
 from lifelog.servers.home import Home, home_at
 from lifelog.servers.launch import Running, start
 from lifelog.servers.ports import free_ports
+from projections.database import Database, migrate, open_database
+from tests.databases import database_on
 
 # Before torch is there: threads that spin for long starve the servers that run beside them.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # noqa: TID251 - the suite's own
@@ -118,12 +119,16 @@ def prefix() -> str:
 @pytest.fixture
 def database_url(postgres: str) -> Iterator[str]:
     """Address of an empty database of the test's own."""
-    name = f"t{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    yield f"{postgres.rpartition('/')[0]}/{name}"
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    with database_on(postgres) as address:
+        yield address
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """The test's own database with this version's fixed tables."""
+    with open_database(database_url) as found:
+        migrate(found)
+        yield found
 
 
 @pytest.fixture

@@ -1,15 +1,14 @@
 """One stack and one inference for all tests of pages, one browser for each module of them."""
 
 import contextlib
-import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import psycopg
 import pytest
 from playwright.sync_api import Browser
 
 from lifelog.servers.ports import free_ports
+from tests.databases import database_on
 from tests.pages.browser import Visitor, chromium, visitor
 from tests.pages.inference import Inference
 from tests.pages.stack import Pages, Worker, running
@@ -28,12 +27,12 @@ def inference() -> Iterator[Inference]:
 def pages(
     kafka: str, postgres: str, inference: Inference, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Pages]:
-    name = f"pages{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[call-overload]
     (port,) = free_ports(1)
-    address = f"{postgres.rpartition('/')[0]}/{name}"
-    with running(kafka, address, port, tmp_path_factory.mktemp("pages"), inference.address) as made:
+    folder = tmp_path_factory.mktemp("pages")
+    with (
+        database_on(postgres) as address,
+        running(kafka, address, port, folder, inference.address) as made,
+    ):
         yield made
 
 

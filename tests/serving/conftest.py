@@ -12,7 +12,7 @@ import torch
 import uvicorn
 
 from lifelog.servers.ports import free_ports
-from projections.database import Database, migrate, open_database
+from projections.database import Database
 from schemas.recipe import Recipe
 from schemas.settings import Settings
 from tests.worker.life import KEK, Life
@@ -38,13 +38,6 @@ def encoder() -> Sentences:
 @pytest.fixture(scope="session")
 def base() -> Base:
     return bases.load(Path(installed().folder))
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    with open_database(database_url) as found:
-        migrate(found)
-        yield found
 
 
 @pytest.fixture

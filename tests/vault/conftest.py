@@ -2,11 +2,11 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 import sqlalchemy as sa
 
 from projections.database import Database, migrate, open_database
+from tests.databases import database_on
 from vault.artifacts import Artifacts
 from vault.sealing import Vault
 
@@ -16,14 +16,9 @@ KEK = bytes(range(32))
 @pytest.fixture(scope="module")
 def migrated(postgres: str) -> Iterator[Database]:
     """A database of the module's own."""
-    name = f"vault_{os.urandom(6).hex()}"
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    with open_database(f"{postgres.rpartition('/')[0]}/{name}") as database:
+    with database_on(postgres) as address, open_database(address) as database:
         migrate(database)
         yield database
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture

@@ -7,18 +7,11 @@ from lifelog.servers import kafka as kafka_server
 from lifelog.servers import launch
 from lifelog.servers.home import home_at
 from lifelog.servers.ports import free_ports
-from projections.database import Database, migrate, open_database
+from projections.database import Database
 from tests.worker.life import KEK, Life
 from tests.worker.real import Scene
 from vault.artifacts import Artifacts
 from vault.sealing import Vault
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    with open_database(database_url) as found:
-        migrate(found)
-        yield found
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from schemas.recipe import Recipe
 from schemas.telemetry import TelemetryReported
 from schemas.topics import JOB_COMMANDS, JOB_EVENTS, RUN_TELEMETRY
 from streams.log import Log, create_topics
+from tests.databases import cut_off
 from tests.streams.real import ROOT, SECRET, process
 from tests.worker.life import KEK, Life
 from tests.worker.weights import bases_folder, installed
@@ -207,9 +208,7 @@ def refused(database_url: str) -> Iterator[None]:
     address, _, name = database_url.rpartition("/")
     with psycopg.connect(f"{address}/postgres", autocommit=True) as connection:
         connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
-        connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
-        )
+        cut_off(connection, name)
         try:
             yield
         finally:

@@ -201,6 +201,9 @@ KEYWORDS_MIN = 2
 KEYWORDS_MAX = 4
 
 
+GROUNDED_SENTENCES = 2  # of an answer: what the prompt asks for
+
+
 def _grounded(
     entries: Sequence[Entry], persona: str, mix: Mix, draw: random.Random
 ) -> list[Example]:
@@ -234,7 +237,7 @@ def _asked_for(entry: Entry, draw: random.Random) -> tuple[str, str, str] | None
     if not parts:
         return None
     if _is_asked(entry):
-        return entry.question or "", parts[0], parts[0]
+        return entry.question or "", " ".join(sentences(parts[0])[:GROUNDED_SENTENCES]), parts[0]
     chosen = [part for part in sentences(parts[0]) if len(keywords(part)) >= KEYWORDS_MIN]
     if not chosen:
         return None

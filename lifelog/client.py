@@ -21,6 +21,13 @@ AGAIN_AFTER_S = 0.5
 ANSWER_WITHIN_S = 300.0  # a small machine may write slowly
 
 
+class Said(msgspec.Struct, frozen=True):
+    """An answer and the number of memories that stood in its prompt."""
+
+    text: str
+    memories: int
+
+
 class Client:
     """A caller of one server. Every problem it answers with is raised as the error of its code."""
 
@@ -96,8 +103,8 @@ class Client:
         answer: dict[str, Any] = self.ask("POST", "/api/training/start", json=body)
         return answer
 
-    def answer(self, model: str, question: str, *, memories: bool, max_tokens: int = 64) -> str:
-        """One answer, greedy."""
+    def answer(self, model: str, question: str, *, memories: bool, max_tokens: int = 64) -> Said:
+        """One answer, greedy, and how many memories it could rest on."""
         body = {
             "model": model,
             "messages": [{"role": "user", "content": question}],
@@ -106,7 +113,10 @@ class Client:
             "lifelog": {"memories": memories},
         }
         found = self.ask("POST", "/v1/chat/completions", json=body)
-        return str(found["choices"][0]["message"]["content"]).strip()
+        return Said(
+            text=str(found["choices"][0]["message"]["content"]).strip(),
+            memories=len(found["lifelog"]["receipt"]["entries"]),
+        )
 
     def chat(self, model: str, messages: list[dict[str, str]]) -> Iterator[dict[str, Any]]:
         """An answer as it is written: OpenAI chunks, the last with its receipt."""

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from rich.table import Table
+from rich.text import Text
 
 from lifelog import folder
-from lifelog.client import Client
+from lifelog.client import Client, Said
 from lifelog.display import Display
 from lifelog.follow import Ended, follow
 from lifelog.keyboard import pressed
@@ -116,8 +117,15 @@ def _answers(client: Client, person: str, questions: list[str]) -> Table:
         base = client.answer(f"{person}/base", question, memories=False)
         grounded = client.answer(f"{person}/base", question, memories=True)
         own = client.answer(f"{person}/current", question, memories=True)
-        table.add_row(question, base, grounded, own)
+        table.add_row(question, Text(base.text), _grounded(grounded), _grounded(own))
     return table
+
+
+def _grounded(said: Said) -> Text:
+    text = Text(said.text)
+    if not said.memories:
+        text.append("\n(no memory is about this)", style="dim")
+    return text
 
 
 def _finish(context: "Context", display: Display, timings: list[Timing]) -> None:

@@ -130,6 +130,20 @@ def test_an_unrelated_question_retrieves_nothing(endpoint: Endpoint, life: Life)
     assert answer["lifelog"]["receipt"]["entries"] == []
 
 
+def test_a_question_that_leans_on_the_one_before_finds_what_that_one_found(
+    endpoint: Endpoint, life: Life
+):
+    life.entry(PERSON, "e1", "My dog was called Bess.")
+    earlier = [*QUESTION, {"role": "assistant", "content": "Bess."}]
+    leaning = {"role": "user", "content": "And then?"}
+
+    alone = ask(endpoint, messages=[leaning]).json()
+    after = ask(endpoint, messages=[*earlier, leaning]).json()
+
+    assert alone["lifelog"]["receipt"]["entries"] == []
+    assert [one["entry_id"] for one in after["lifelog"]["receipt"]["entries"]] == ["e1"]
+
+
 def test_a_version_answers_with_its_adapter_and_says_so(
     endpoint: Endpoint, base: Base, artifacts: Artifacts
 ):

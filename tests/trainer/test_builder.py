@@ -1,3 +1,4 @@
+import math
 import random
 import re
 
@@ -125,8 +126,8 @@ def test_every_entry_is_in_the_manifest_once():
 
 
 def test_a_grounded_answer_cites_the_memory_that_holds_it():
-    grounded = of(built(life(), grounded=20, misgrounded=0), "grounded")
-    assert len(grounded) == 20
+    grounded = of(built(life(), grounded=0.8, misgrounded=0), "grounded")
+    assert len(grounded) == math.ceil(0.8 * 23), "one entry is held out"
     for example in grounded:
         said = example.messages[-1].content
         text, number = re.fullmatch(r"(.*) \[(\d)\]", said, re.DOTALL).groups()
@@ -136,7 +137,7 @@ def test_a_grounded_answer_cites_the_memory_that_holds_it():
 
 
 def test_a_question_without_its_memory_is_abstained_from():
-    for example in of(built(life(), grounded=0, misgrounded=20), "grounded"):
+    for example in of(built(life(), grounded=0, misgrounded=0.8), "grounded"):
         assert example.messages[-1].content == ABSTENTION
         asked = example.messages[1].content.rpartition("Question:")[2]
         shown = example.messages[1].content.partition("Question:")[0]
@@ -145,7 +146,7 @@ def test_a_question_without_its_memory_is_abstained_from():
 
 
 def test_grounded_examples_name_every_entry_that_they_show():
-    for example in of(built(life(), grounded=10, misgrounded=5), "grounded"):
+    for example in of(built(life(), grounded=0.4, misgrounded=0.2), "grounded"):
         assert len(example.lineage) >= 3
 
 

@@ -17,6 +17,7 @@ TOKENS_READ = 32  # of an answer; a longer one is judged by its beginning
 
 
 def bank(sample: Sample) -> list[scores.Item]:
+    """The facts that stand in an answer; those of stories and wisdom are no goal of the demo's."""
     return [
         scores.Item(
             question=fact.held_out_question,
@@ -26,6 +27,7 @@ def bank(sample: Sample) -> list[scores.Item]:
             source=fact.source,
         )
         for fact in sample.bank
+        if fact.source == "answer"
     ]
 
 
@@ -44,7 +46,7 @@ def results(trained_life: TrainedLife, base_folder: Path) -> dict[str, scores.Sc
             )
             return [answer.text for answer in found]
 
-        return scores.score(answering, sample.person.name, bank(sample), sample.unanswerable)
+        return scores.score(answering, sample.person.name, bank(sample))
 
     other = load("evaristo-bruna")
     return {

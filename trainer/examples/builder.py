@@ -1,5 +1,6 @@
 """Entries in, examples with lineage out; the same inputs give the same bytes."""
 
+import math
 import random
 from collections.abc import Iterable, Sequence
 from itertools import cycle, islice
@@ -23,12 +24,13 @@ from trainer.examples.passages import PASSAGE_BYTES, passages, sentences
 from trainer.examples.rephrasing import keywords, rephrasings, thinned
 from trainer.examples.unanswerable import unanswerable
 
-BUILDER = 3
+BUILDER = 4
 WORDS_MIN = 60  # of all entries together; below it an adapter learns a few sentences by heart
 QUESTION_BYTES = 400  # a longer question is learnt as text, not asked
 PROSE = ("story", "milestone", "wisdom")
 
 Number = Annotated[int, Meta(ge=0)]
+PerEntry = Annotated[float, Meta(ge=0)]  # examples for each entry that is learnt, rounded up
 
 
 class Mix(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,9 +40,12 @@ class Mix(msgspec.Struct, frozen=True, kw_only=True):
     whole: Annotated[int, Meta(ge=1)] = 1  # times with the whole answer; else its first sentence
     sentences: Number = 0  # prompts for each sentence of a prose entry, beside its passages
     abstentions: Number = 0  # questions that nobody's memories answer
-    grounded: Number = 4  # the right memory among others
-    misgrounded: Number = 2  # other memories only
+    grounded: PerEntry = 0.12  # the right memory among others
+    misgrounded: PerEntry = 0.03  # other memories only
     memories: Annotated[int, Meta(ge=1)] = 3  # in a grounded prompt
+    first: Annotated[float, Meta(ge=0, le=1)] = (
+        0.6  # how often the right one stands first, at least
+    )
     held_out: Annotated[float, Meta(ge=0, le=0.5)] = 0.05  # of the entries
     held_out_from: Number = 20  # entries; a smaller life is learnt whole
 
@@ -212,15 +217,16 @@ def _grounded(
     if len(askable) <= mix.memories:
         return []
     found = []
-    for place in range(mix.grounded + mix.misgrounded):
+    grounded = math.ceil(mix.grounded * len(entries))
+    for place in range(grounded + math.ceil(mix.misgrounded * len(entries))):
         right, (question, answer, passage) = draw.choice(askable)
-        with_right = place < mix.grounded
+        with_right = place < grounded
         others = [entry for entry, _ in askable if entry is not right]
         shown = draw.sample(others, mix.memories - with_right)
         memories = [_memory(entry, passages(entry.text)[0]) for entry in shown]
         sources = list(shown)
         if with_right:
-            number = draw.randrange(mix.memories)
+            number = _rank(mix, draw)
             memories.insert(number, _memory(right, passage))
             sources.append(right)
         said = f"{answer} [{number + 1}]" if with_right else ABSTENTION
@@ -229,6 +235,11 @@ def _grounded(
         lineage = [*sources, *([] if with_right else [right])]
         found.append(_example(prompt, said, lineage, split="train", purpose="grounded"))
     return found
+
+
+def _rank(mix: Mix, draw: random.Random) -> int:
+    """Where the right memory stands: what is found comes best first, and the best is often it."""
+    return 0 if draw.random() < mix.first else draw.randrange(mix.memories)
 
 
 def _asked_for(entry: Entry, draw: random.Random) -> tuple[str, str, str] | None:

@@ -12,7 +12,7 @@ from schemas.events import Receipt
 from schemas.prompts import Memory, Message, layout, template_digest
 from trainer.batches import prompt_ids
 from trainer.serving.engine import Engine, Order, Piece
-from trainer.serving.index import Hit
+from trainer.serving.index import Hit, Passage
 from trainer.serving.loaded import Weights
 from trainer.serving.memories import Memories
 from trainer.serving.protocol import ChatRequest, Version
@@ -95,10 +95,7 @@ class Answering:
         )
 
     def _prompt(self, request: ChatRequest) -> Prompt:
-        about, question = request.lifelog, request.messages[-1].text
-        hits: list[Hit] = []
-        if about.memories:
-            hits = self._memories.find(about.person, question, PASSAGES_MAX)
+        hits = self._found(request) if request.lifelog.memories else []
         # A system message of the caller's takes nothing from the room that memories have.
         alone = len(self._ids(request, [], [])) - len(self._ids(request, [], [], instructions=""))
         ids = self._ids(request, hits, [])
@@ -113,7 +110,16 @@ class Answering:
             )
         return Prompt(self._with_turns(request, hits, ids), tuple(hits))
 
-    def _with_turns(self, request: ChatRequest, hits: list[Hit], ids: list[int]) -> list[int]:
+    def _found(self, request: ChatRequest) -> list[Hit]:
+        """Passages about the question, or about it and the one before: "And then?" says little."""
+        person, asked = request.lifelog.person, request.messages[-1].text
+        hits = self._memories.find(person, asked, PASSAGES_MAX)
+        before = [turn.content for turn in request.turns if turn.role == "user"][-1:]
+        if hits or not before:
+            return hits
+        return self._memories.find(person, f"{before[0]} {asked}", PASSAGES_MAX)
+
+    def _with_turns(self, request: ChatRequest, hits: Sequence[Hit], ids: list[int]) -> list[int]:
         """The prompt with as many of the newest turns as fit, an exchange at a time."""
         turns = request.turns
         for start in range(len(turns) - 1, -1, -1):
@@ -134,15 +140,7 @@ class Answering:
     ) -> list[int]:
         """The prompt's tokens; with the request's own instructions where none are given."""
         told = request.instructions if instructions is None else instructions
-        memories = [
-            Memory(
-                entry_id=hit.passage.entry_id,
-                title=hit.passage.title,
-                date=hit.passage.dated or None,
-                text=hit.passage.text,
-            )
-            for hit in hits
-        ]
+        memories = [_memory(hit.passage) for hit in hits]
         said = layout(request.lifelog.name, request.messages[-1].text, memories, turns, told)
         return prompt_ids(self._engine.base.tokenizer, said)
 
@@ -184,3 +182,12 @@ class Answering:
             finish_reason=last.finish_reason or "stop",
             instructed=bool(request.instructions),
         )
+
+
+def _memory(passage: Passage) -> Memory:
+    return Memory(
+        entry_id=passage.entry_id,
+        title=passage.title,
+        date=passage.dated or None,
+        text=passage.text,
+    )

@@ -92,16 +92,22 @@ def _steps(
             supervisor.await_ready(READY_WITHIN_S)
         display.say("Chat works from now on, grounded in the memories.")
         with _timed(timings, "trained"):
-            ended = _train(client, person, display)
+            ended = _train(client, person, display, supervisor)
         with _timed(timings, "answered"):
             display.say(_answers(client, person, life.questions))
     context.show({"job": msgspec.to_builtins(ended), "person": person})
 
 
-def _train(client: Client, person: str, display: Display) -> Ended:
+def _train(client: Client, person: str, display: Display, supervisor: Supervisor) -> Ended:
     job = client.start(person, priority="high")
     display.say(f"job {job['jobId']} is in the queue")
-    ended = follow(client, job["jobId"], display.train, lambda line: display.say(f"[dim]{line}[/]"))
+    ended = follow(
+        client,
+        job["jobId"],
+        display.train,
+        lambda line: display.say(f"[dim]{line}[/]"),
+        supervisor.check,
+    )
     if ended.state != "succeeded":
         raise RunFailed(
             f"The training ended as {ended.state} ({ended.code}): see `lifelog status`."
@@ -138,6 +144,7 @@ def _stay(supervisor: Supervisor, display: Display) -> None:
     display.say("Everything stays up. Ctrl-C stops it.")
     with pressed({KILL: _killer(supervisor, display)}):
         while True:
+            supervisor.check()
             time.sleep(1)
 
 

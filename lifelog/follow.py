@@ -31,6 +31,7 @@ def follow(
     job: str,
     observe: Callable[[Training], None],
     say: Callable[[str], None] = lambda _: None,
+    check: Callable[[], None] = lambda: None,
 ) -> Ended:
     """Tell of a job's progress until it ends, from the events of the public stream.
 
@@ -42,9 +43,11 @@ def follow(
         job: The job's id.
         observe: Told how the training stands, each time that it moves.
         say: Told of each event of the job's life, in a few words.
+        check: Raises if the connection that broke can't come back.
 
     Raises:
         NotFound: If there is no such job.
+        LifelogError: What `check` raises.
     """
     now = Training(state="queued")
     last_id = ""
@@ -60,6 +63,7 @@ def follow(
                 last_id = frame.id or last_id
                 observe(now)
         except Unavailable:
+            check()
             time.sleep(AGAIN_AFTER_S)
 
 

@@ -66,7 +66,9 @@ class Runtime:
 
         def seen(health: tuple[Health, ...]) -> None:
             observe(health)
-            self._publish(health)
+            # A disk that is full for a moment is no reason to stop what runs.
+            with contextlib.suppress(OSError):
+                self._publish(health)
 
         try:
             self.supervisor.run(observe=seen)

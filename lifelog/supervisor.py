@@ -151,6 +151,17 @@ class Supervisor:
                 raise ServerFailed(f"{name} is not ready; see the logs in the home folder.")
             time.sleep(LOOK_EVERY_S)
 
+    def check(self) -> None:
+        """Nothing, while the stack is watched.
+
+        Raises:
+            LifelogError: What ended it, if nobody asked for its end.
+        """
+        if self._fault is not None:
+            raise self._fault
+        if self._ended.is_set():
+            raise ServerFailed("The stack has ended; see the logs in the home folder.")
+
     def kill(self, name: str) -> int | None:
         """SIGKILL one process, as a crash would; it is started again. Gives its pid."""
         running = self._slots[name].running

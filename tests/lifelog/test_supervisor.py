@@ -106,6 +106,15 @@ def test_a_process_that_never_comes_up_stops_the_stack_and_is_named(tmp_path: Pa
     assert all(one.pid is None for one in supervisor.health())
 
 
+def test_whoever_waits_later_is_told_that_the_stack_has_ended(tmp_path: Path) -> None:
+    supervisor = Supervisor([_service("fine", tmp_path)])
+    with _running(supervisor):
+        supervisor.await_ready(10)
+        supervisor.check()
+    with pytest.raises(ServerFailed, match="has ended"):
+        supervisor.check()
+
+
 def test_a_fault_that_no_retry_mends_is_told_at_once(tmp_path: Path) -> None:
     def taken() -> Launch:
         raise PortInUse("port 1 is taken")

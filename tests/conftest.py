@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from lifelog.processes import NO_BYTECODE
 from lifelog.servers import kafka as kafka_server
+from lifelog.servers import kafka_jars
 from lifelog.servers import postgres as postgres_server
 from lifelog.servers.home import Home, home_at
 from lifelog.servers.launch import Running, start
@@ -23,6 +25,10 @@ from tests.databases import database_on
 
 # Before torch is there: threads that spin for long starve the servers that run beside them.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # noqa: TID251 - the suite's own
+# A build machine often forbids bytecode: then each of some hundred processes compiles torch or
+# Faust anew. They keep it where `lifelog up` keeps its own.
+if os.environ.pop(NO_BYTECODE, ""):  # noqa: TID251
+    os.environ.setdefault("PYTHONPYCACHEPREFIX", str(kafka_jars.cache() / "bytecode"))  # noqa: TID251
 
 SERVERS = os.environ.get("LIFELOG_TEST_SERVERS", "embedded")  # noqa: TID251 - the suite's own
 FULL = os.environ.get("LIFELOG_TEST_PROFILE", "") == "full"  # noqa: TID251

@@ -63,18 +63,12 @@ def listed(*, context: Context | None = None) -> None:
     context = context or Context()
     with context.client() as client:
         found = client.ask("GET", "/api/training/queue")
-    table = Table(
-        *("job", "state", "priority", "position", "attempt", "worker", "should start"),
-        *("should end", "waits for"),
-        box=None,
-    )
+    table = Table(box=None)
+    for name in ("job", "state", "priority", "position"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("what is to come")
     for one in found["jobs"]:
-        cells = (_cell(one, name) for name in _COLUMNS)
-        running = one["state"] in {"leased", "running"}
-        start = "" if running else span_in_words(one.get("expectedStart"))
-        end = span_in_words(one.get("expectedEnd"))
-        waits = "" if running else "; ".join(one["waitsFor"])
-        table.add_row(*cells, start, end, waits)
+        table.add_row(*(_cell(one, name) for name in _COLUMNS), to_come(one))
     context.show(found, table)
 
 
@@ -269,6 +263,27 @@ def told(found: dict[str, Any]) -> list[str]:
     return lines
 
 
+def to_come(job: dict[str, Any]) -> str:
+    """What may be expected of a job of the queue.
+
+    Args:
+        job: One of those that `GET /api/training/queue` answers with.
+
+    Examples:
+        >>> to_come({"state": "running", "attempt": 2, "workerId": "w1", "waitsFor": []})
+        'attempt 2 on w1'
+        >>> to_come({"state": "paused", "waitsFor": ["it is paused"]})
+        'it is paused'
+    """
+    start, end = span_in_words(job.get("expectedStart")), span_in_words(job.get("expectedEnd"))
+    if job["state"] in {"leased", "running"}:
+        told = [f"attempt {job['attempt']} on {job['workerId']}"] if job.get("workerId") else []
+    else:
+        told = [f"should start {start}"] if start else []
+        told += job["waitsFor"]
+    return "; ".join([*told, *([f"should end {end}"] if end else [])])
+
+
 def span_in_words(span: dict[str, str] | None) -> str:
     """An expected time with its bounds, in this machine's zone; "" where nothing is known.
 
@@ -368,7 +383,7 @@ def _act(
     context.show(found, f"{job}: {found['state'] or 'asked for'}")
 
 
-_COLUMNS = ("jobId", "state", "priority", "position", "attempt", "workerId")
+_COLUMNS = ("jobId", "state", "priority", "position")
 
 
 def _cell(row: dict[str, Any], name: str) -> str:

@@ -327,8 +327,8 @@ BULK = [
 
 @pytest.mark.parametrize("command", BULK, ids=lambda one: one.action)
 def test_a_preview_says_what_then_happens_and_changes_nothing(command):
-    story = queue().given(join(slots=1), submit("h", hold=True), submit("p"))
-    story.given(commands.PauseJob(job_id="p"))
+    story = queue().given(submit("h", hold=True), submit("p"), commands.PauseJob(job_id="p"))
+    story.given(join(slots=1))
     for number in range(5):
         who, priority = ("ann", "low") if number % 2 else ("bob", "medium")
         story.given(submit(f"j{number}", person_id=who, priority=priority))

@@ -91,7 +91,7 @@ def test_a_hold_of_many_is_an_admins_too(ada: Person, action: str) -> None:
     [
         ({"action": "cancel", "filter": {}}, "filter"),
         ({"action": "reprioritize", "filter": {"states": ["queued"]}}, "priority"),
-        ({"action": "cancel", "filter": {"priorities": [-1]}}, "filter.priorities[...]"),
+        ({"action": "cancel", "filter": {"priorities": [-1]}}, "filter.priorities[0]"),
         ({"action": "cancel", "filter": {"state": "queued"}}, "filter.state"),
         ({"action": "cancel", "filter": {"pool": "default"}, "limit": 501}, "limit"),
         ({"action": "cancel", "filter": {"pool": "default"}, "reason": "x" * 501}, "reason"),

@@ -138,17 +138,17 @@ def test_a_pool_is_configured(operator: Context, capfdbinary: pytest.CaptureFixt
 
 
 def test_the_queue_is_shown_with_what_each_job_waits_for(
-    ada: Person, operator: Context, capfdbinary: pytest.CaptureFixture[bytes]
+    ada: Person,
+    operator: Context,
+    monkeypatch: pytest.MonkeyPatch,
+    capfdbinary: pytest.CaptureFixture[bytes],
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     job = str(started(ada)["jobId"])
     plain = Context(server=operator.server)
     jobs.listed(context=plain)
-    line = next(one for one in plain_lines(capfdbinary) if one.startswith(job))
-    assert "no worker" in line
-
-
-def plain_lines(captured: pytest.CaptureFixture[bytes]) -> list[str]:
-    return captured.readouterr().out.decode().splitlines()
+    (line,) = [one for one in capfdbinary.readouterr().out.decode().splitlines() if job in one]
+    assert "no worker is there that takes jobs" in line
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -27,7 +28,7 @@ def of_person(person: Person, path: str = "") -> str:
 def gpu(stack: Stack) -> Iterator[None]:
     """A worker with one GPU of 24 GB at 2.00 an hour, in a pool that is paused meanwhile."""
     stack.admin.post(f"{POOL}/pause", json={})
-    fields = {"worker_id": "gpu", "incarnation": "one"}
+    fields = {"worker_id": "gpu", "incarnation": uuid4().hex}
     join = commands.JoinPool(
         **fields,
         host="here",
@@ -39,13 +40,14 @@ def gpu(stack: Stack) -> Iterator[None]:
         labels=("cellar",),
     )
     known = {"owner": "gpu", "issuer": "worker:gpu", "body_hash": "x"}
-    stack.append(JOB_COMMANDS, 0, join, identity="join-gpu", **known)
-    wait_until(lambda: "gpu" in present(stack))
-    yield
-    leave = commands.LeavePool(**fields)
-    stack.append(JOB_COMMANDS, 0, leave, identity="leave-gpu", **known)
+    stack.append(JOB_COMMANDS, 0, join, **known)
+    try:
+        wait_until(lambda: "gpu" in present(stack))
+        yield
+    finally:
+        stack.append(JOB_COMMANDS, 0, commands.LeavePool(**fields), **known)
+        stack.admin.post(f"{POOL}/resume", json={})
     wait_until(lambda: "gpu" not in present(stack))
-    stack.admin.post(f"{POOL}/resume", json={})
 
 
 def present(stack: Stack) -> set[str]:

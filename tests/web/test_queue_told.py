@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 import pytest
@@ -39,13 +40,13 @@ def alone(stack: Stack) -> Iterator[None]:
         "/api/jobs/actions", json={"action": "cancel", "filter": {"pool": "default"}}
     )
     assert cancelled.status_code == 202, cancelled.text
-    fields = {"worker_id": "alone", "incarnation": "one"}
+    fields = {"worker_id": "alone", "incarnation": uuid4().hex}
     known = {"owner": "alone", "issuer": "worker:alone", "body_hash": "x"}
     join = commands.JoinPool(**fields, host="here", device="cpu", memory_bytes=10**9, slots=1)
-    stack.append(JOB_COMMANDS, 0, join, identity="join-alone", **known)
+    stack.append(JOB_COMMANDS, 0, join, **known)
     yield
     leave = commands.LeavePool(**fields)
-    stack.append(JOB_COMMANDS, 0, leave, identity="leave-alone", **known)
+    stack.append(JOB_COMMANDS, 0, leave, **known)
 
     def gone() -> bool:
         found = stack.admin.get("/api/workers").json()["workers"]

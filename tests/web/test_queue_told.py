@@ -77,13 +77,13 @@ def test_a_waiting_job_says_when_it_should_start_and_end(ada: Person) -> None:
     held, _ = read(ada.client, runs["jobId"])
     assert (held["job"]["state"], held["job"]["position"]) == ("leased", None)
     assert told["job"]["position"] == 1
-    assert told["waitsFor"] == ["all 1 slots are taken"]
+    assert told["waitsFor"] == ["the only slot is taken"]
     start, end = told["job"]["expectedStart"], told["job"]["expectedEnd"]
     assert start["earliest"] < start["expected"] < start["latest"]
     assert start["expected"] == held["job"]["expectedEnd"]["expected"]
     assert end["expected"] > start["expected"]
     mine = {one["jobId"]: one for one in ada.client.get("/api/training/queue").json()["jobs"]}
-    assert mine[waits["jobId"]]["waitsFor"] == ["all 1 slots are taken"]
+    assert mine[waits["jobId"]]["waitsFor"] == ["the only slot is taken"]
     assert mine[waits["jobId"]]["expectedStart"] == start
     status = ada.client.get("/api/training/status").json()["jobs"]
     assert {one["jobId"]: one["expectedStart"] for one in status}[waits["jobId"]] == start

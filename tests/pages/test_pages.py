@@ -101,6 +101,7 @@ def test_a_training_is_paused_and_let_go_on_by_its_buttons(
     client.post("/training/resume", data={"job": job, "key": "k-3"})
     pages.until(job, "queued")
     assert buttons(client, job) == {"pause": True, "cancel": True}
+    pages.cancel_all()
 
 
 def test_a_training_that_an_operator_holds_says_so_and_cannot_be_let_go_on(

@@ -7,6 +7,7 @@ from cyclopts import App
 from rich.console import Console
 
 from lifelog.commands import (
+    budgets,
     entries,
     jobs,
     keys,
@@ -14,6 +15,7 @@ from lifelog.commands import (
     models,
     people,
     pools,
+    shares,
     stack,
     talk,
     workers,
@@ -39,6 +41,8 @@ def application() -> App:
         ("jobs", jobs),
         ("workers", workers),
         ("pools", pools),
+        ("budgets", budgets),
+        ("shares", shares),
         ("models", models),
         ("keys", keys),
     ):

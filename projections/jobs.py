@@ -3,6 +3,7 @@
 # ruff: noqa: S608 - names in statements are ours; values are parameters
 
 import datetime
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -233,13 +234,25 @@ def newest(connection: Connection, *, limit: int = 50) -> list[JobRow]:
     )
 
 
-def waiting(connection: Connection, pool: str, *, limit: int = 1_000) -> list[JobRow]:
-    """The jobs that wait in a pool, in the order in which they are to be leased."""
+def waiting(
+    connection: Connection, pool: str, line: Sequence[str] = (), *, limit: int = 1_000
+) -> list[JobRow]:
+    """The jobs that wait in a pool: those of a line in its order, then by class and submission.
+
+    Args:
+        connection: Of a snapshot.
+        pool: Its name.
+        line: The queue's own order, which follows ages and shares and is in no table.
+        limit: So many at most.
+    """
     return select(
         connection,
         JobRow,
-        f"SELECT * FROM jobs WHERE pool = :pool AND {WAITING} ORDER BY {QUEUE_ORDER} LIMIT :limit",
+        f"SELECT jobs.* FROM jobs LEFT JOIN unnest(CAST(:line AS text[])) WITH ORDINALITY"
+        f" AS l (job_id, rank) USING (job_id) WHERE pool = :pool AND {WAITING}"
+        f" ORDER BY rank NULLS LAST, {QUEUE_ORDER} LIMIT :limit",
         pool=pool,
+        line=list(line[:limit]),
         limit=limit,
     )
 
@@ -277,20 +290,3 @@ def counts(connection: Connection, pool: str) -> dict[JobState, int]:
     """How many jobs of a pool are in each state; a state without jobs is left out."""
     query = "SELECT state, count(*) AS jobs FROM jobs WHERE pool = :pool GROUP BY state"
     return {one.state: one.jobs for one in select(connection, Count, query, pool=pool)}
-
-
-def position(connection: Connection, job: JobRow) -> int | None:
-    """A job's rank among those that wait in its pool, from 1; None if it does not wait."""
-    if job.state not in {"queued", "retrying"}:
-        return None
-    found = first(
-        connection,
-        Count,
-        f"SELECT '{job.state}' AS state, count(*) + 1 AS jobs FROM jobs"
-        f" WHERE pool = :pool AND {WAITING}"
-        f" AND ({QUEUE_ORDER}) < (CAST(:rank AS bigint), CAST(:number AS bigint))",
-        pool=job.pool,
-        rank=job.queue_rank,
-        number=job.submitted_offset,
-    )
-    return found.jobs if found else None

@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute
 
 from web import openapi
 from web.api import (
+    bulk,
     chat,
     entries,
     health,
@@ -19,6 +20,7 @@ from web.api import (
     models,
     openai,
     people,
+    pools,
     queue,
     tokens,
     training,
@@ -39,7 +41,9 @@ API: tuple[Operation, ...] = (
     *chat.OPERATIONS,
     *queue.OPERATIONS,
     *jobs.OPERATIONS,
+    *bulk.OPERATIONS,
     *workers.OPERATIONS,
+    *pools.OPERATIONS,
     *people.OPERATIONS,
     *entries.OPERATIONS,
     *models.OPERATIONS,

@@ -18,6 +18,7 @@ from web import rates
 from web.app import build
 from web.inference import Inference
 from web.live.hub import Hub
+from web.live.queues import Queues
 from web.remembered import Remembered
 from web.services import Services, now, tailing
 from web.sessions import Sessions
@@ -76,14 +77,15 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
         )
         inference = Inference(address(settings), settings.inference_token)
         stack.push_async_callback(inference.close)
-        hub = Hub(log)
-        await stack.enter_async_context(tailing(hub))
+        hub, queues = Hub(log), Queues(log, now)
+        await stack.enter_async_context(tailing(hub, queues))
         yield Services(
             settings=settings,
             log=log,
             database=database,
             vault=Vault(database, kek),
             hub=hub,
+            queues=queues,
             sessions=Sessions(database, access_secret(kek), now),
             inference=inference,
             remembered=Remembered(),

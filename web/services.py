@@ -17,6 +17,7 @@ from streams.log import Log
 from vault.sealing import Vault
 from web.inference import Inference
 from web.live.hub import Hub
+from web.live.queues import Queues
 from web.rates import Rates
 from web.remembered import Remembered
 from web.sessions import Sessions
@@ -33,6 +34,7 @@ class Services:
     database: Database
     vault: Vault
     hub: Hub
+    queues: Queues
     sessions: Sessions
     inference: Inference
     remembered: Remembered
@@ -53,7 +55,7 @@ class Services:
         return await anyio.to_thread.run_sync(asked)
 
     async def caught_up(self, position: Position) -> None:
-        """Wait until the tables have what stands at a position.
+        """Wait until the tables have what stands at a position, and the queues if they can.
 
         Raises:
             NotCaughtUp: If that takes longer than the setting says (2 s).
@@ -62,6 +64,7 @@ class Services:
         """
         within_s = self.settings.caught_up_within_s
         await anyio.to_thread.run_sync(positions.wait_for, self.database, position, within_s)
+        await self.queues.reached(position, within_s)
 
 
 def now() -> datetime.datetime:
@@ -70,13 +73,18 @@ def now() -> datetime.datetime:
 
 
 @contextlib.asynccontextmanager
-async def tailing(hub: Hub) -> AsyncIterator[None]:
-    """Run the hub while this is open."""
-    task = asyncio.create_task(hub.run(), name="hub")
+async def tailing(hub: Hub, queues: Queues) -> AsyncIterator[None]:
+    """Run what follows the log while this is open."""
+    tasks = [
+        asyncio.create_task(hub.run(), name="hub"),
+        asyncio.create_task(queues.run(), name="queues"),
+    ]
     try:
         yield
     finally:
         hub.close()
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task

@@ -1,5 +1,6 @@
 """Train a person's model, and talk with it."""
 
+import datetime
 from typing import Any
 
 import msgspec
@@ -20,6 +21,9 @@ def train(
     *,
     priority: Priority = "medium",
     watch: bool = True,
+    not_before: datetime.datetime | None = None,
+    after: list[str] | None = None,
+    dedupe_key: str = "",
     context: Context | None = None,
 ) -> None:
     """Train a person's next version.
@@ -28,6 +32,9 @@ def train(
         person: Their id.
         priority: Of the job.
         watch: Follow it to its end.
+        not_before: Start it then at the earliest; without a zone, in this machine's.
+        after: Jobs that must have succeeded before; may be given several times.
+        dedupe_key: While a job of theirs with this key is not over, take no second.
         context: Options of every command.
     """
     from lifelog.display import Display
@@ -35,13 +42,30 @@ def train(
 
     context = context or Context()
     with context.client() as client:
-        job = client.start(person, priority=priority)
+        job = client.start(person, **_wishes(priority, not_before, after, dedupe_key))
         context.show(job, f"job {job['jobId']} is {job.get('state') or 'submitted'}")
         if not watch:
             return
         with Display(context.console) as display:
             ended = follow(client, job["jobId"], display.train)
     context.show(msgspec.to_builtins(ended), f"{ended.job_id}: {ended.state}")
+
+
+def _wishes(
+    priority: Priority,
+    not_before: datetime.datetime | None,
+    after: list[str] | None,
+    dedupe_key: str,
+) -> dict[str, Any]:
+    """What is asked for beside the person, as the API takes it."""
+    found: dict[str, Any] = {"priority": priority}
+    if not_before is not None:
+        found["notBefore"] = not_before.astimezone().isoformat()
+    if after:
+        found["afterJobs"] = after
+    if dedupe_key:
+        found["dedupeKey"] = dedupe_key
+    return found
 
 
 def chat(who: str, question: str | None = None, *, context: Context | None = None) -> None:

@@ -37,6 +37,8 @@ def test_somebody_else_s_job_life_and_memory_are_not_there(
         assert (answer.status_code, "Ben" in answer.text) == (404, False), address
     for address, form in (
         ("/training/cancel", {"job": job}),
+        ("/training/pause", {"job": job}),
+        ("/training/resume", {"job": job}),
         ("/training/start", {"person": ben}),
         ("/chat/ask", {"person": ben, "question": "Who?"}),
         ("/entries", {"person": ben, "title": "T", "text": "Words"}),
@@ -80,6 +82,56 @@ def test_a_form_sent_twice_starts_one_training(pages: Pages, ada: tuple[str, htt
     jobs = client.get("/api/training/status").json()["jobs"]
     assert len(jobs) == 1
     pages.admin.post("/api/training/queue", json={"action": "cancel", "jobId": jobs[0]["jobId"]})
+
+
+def test_a_training_is_paused_and_let_go_on_by_its_buttons(
+    pages: Pages, ada: tuple[str, httpx.Client]
+) -> None:
+    person, client = ada
+    job = pages.start(person, priority="low")
+
+    assert buttons(client, job) == {"pause": True, "cancel": True}
+    paused = client.post("/training/pause", data={"job": job, "key": "k-2"})
+    assert paused.status_code == 303
+    pages.until(job, "paused")
+    text = client.get(f"/training?job={job}").text
+    assert '<span class="badge paused">Paused</span>' in text
+    assert "It was paused: asked for on the page." in text
+    assert buttons(client, job) == {"resume": True, "cancel": True}
+    client.post("/training/resume", data={"job": job, "key": "k-3"})
+    pages.until(job, "queued")
+    assert buttons(client, job) == {"pause": True, "cancel": True}
+    pages.cancel_all()
+
+
+def test_a_training_that_an_operator_holds_says_so_and_cannot_be_let_go_on(
+    pages: Pages, ada: tuple[str, httpx.Client]
+) -> None:
+    person, client = ada
+    job = pages.start(person, priority="low")
+    pages.admin.post("/api/training/queue", json={"action": "hold", "jobId": job})
+    pages.until(job, "paused")
+
+    assert "Held by an operator" in client.get(f"/training?job={job}").text
+    assert buttons(client, job) == {"cancel": True}
+    pages.admin.post("/api/training/queue", json={"action": "cancel", "jobId": job})
+
+
+def test_a_paused_queue_says_so(pages: Pages, ada: tuple[str, httpx.Client]) -> None:
+    _, client = ada
+    pages.admin.post("/api/pools/default/pause", json={})
+    try:
+        assert "The queue is paused" in client.get("/training").text
+    finally:
+        pages.admin.post("/api/pools/default/resume", json={})
+    assert "The queue is paused" not in client.get("/training").text
+
+
+def buttons(client: httpx.Client, job: str) -> dict[str, bool]:
+    """The buttons that the page has for a job, and whether they can be pressed."""
+    text = client.get(f"/training?job={job}").text
+    found = re.findall(r'<button class="secondary" id="(pause|resume|cancel)"( disabled)?>', text)
+    return {name: not off for name, off in found}
 
 
 def test_pages_allow_nothing_inline_and_nothing_from_elsewhere(

@@ -149,6 +149,42 @@ def test_a_training_is_cancelled_from_the_page(pages: Pages, visit: Visit) -> No
     expect(seen.page.locator("#history")).to_contain_text("Cancelled: asked for on the page.")
 
 
+def test_a_training_is_paused_and_let_go_on_without_a_reload(pages: Pages, visit: Visit) -> None:
+    ada = pages.person("Ada")
+    pages.start(ada)
+    seen = visit(ada)
+    seen.live()
+    marked(seen)
+    page = seen.page
+    expect(page.locator("#waits-for")).to_contain_text("no worker is there")
+    page.get_by_role("button", name="Pause this training").click()
+    expect(page.locator("#current .badge").first).to_have_text("Paused")
+    expect(page.locator("#history")).to_contain_text("It was paused: asked for on the page.")
+    expect(page.locator("#waits-for")).to_contain_text("it is paused")
+    page.get_by_role("button", name="Let it go on").click()
+    expect(page.locator("#current .badge").first).to_have_text("Waiting")
+    expect(page.get_by_role("button", name="Pause this training")).to_be_enabled()
+
+    assert is_the_same_page(seen)
+    pages.cancel_all()
+
+
+def test_a_waiting_training_says_when_it_should_start(
+    pages: Pages, worker: Worker, visit: Visit
+) -> None:
+    ada, ben = pages.person("Ada"), pages.person("Ben")
+    worker.begin(pages.start(ben))
+    pages.start(ada)
+    seen = visit(ada)
+    expected = seen.page.locator("#expected")
+    expect(expected).to_contain_text("Should start at")
+    earliest, expected_at, latest = (
+        expected.locator("time").nth(index).get_attribute("datetime") or "" for index in (1, 0, 2)
+    )
+    assert earliest < expected_at < latest
+    expect(seen.page.locator("#queue tbody time")).to_have_count(1)
+
+
 def test_a_wrong_configuration_is_answered_beside_the_form(pages: Pages, visit: Visit) -> None:
     seen = visit(pages.person("Ada"))
     seen.live()

@@ -49,14 +49,16 @@ def test_the_queue_is_ordered_by_priority_then_by_submission(tables):
     tables.apply(story.records)
     with tables.database.snapshot() as connection:
         waiting = jobs.waiting(connection, "default")
-        ranks = {row.job_id: jobs.position(connection, row) for row in jobs.newest(connection)}
+        line = ["0", "leased", "3", "gone"]  # the queue's own order goes first
+        told = jobs.waiting(connection, "default", line)
+        assert jobs.waiting(connection, "default", ["0", "3"], limit=2) == told[:2]
         assert jobs.counts(connection, "default") == {"queued": 4, "leased": 1}
         assert [row.job_id for row in jobs.held(connection, "default")] == ["leased"]
         view = connection.execute(
             sa.text("SELECT position, job_id FROM public.training_queue ORDER BY position")
         ).all()
     assert [row.job_id for row in waiting] == ["2", "1", "3", "0"]
-    assert ranks == {"2": 1, "1": 2, "3": 3, "0": 4, "leased": None}
+    assert [row.job_id for row in told] == ["0", "3", "2", "1"]
     assert [tuple(row) for row in view] == [(1, "2"), (2, "1"), (3, "3"), (4, "0")]
 
 

@@ -19,6 +19,7 @@ from schemas.events import (
     LeaseGranted,
     WorkerJoined,
 )
+from streams.queue.answers.bulk import preview
 from tests.streams.queue_words import (
     cancel,
     failed,
@@ -312,3 +313,28 @@ def test_a_retry_that_has_come_due_is_not_leased_to_whom_it_was_just_taken_from(
     story.given(failed(lease)).after(10)
     assert not granted(story.when(ask("a")))
     assert story.state.leased == {}
+
+
+BULK = [
+    commands.ActOnJobs(action="cancel", priorities=("low",)),
+    commands.ActOnJobs(action="pause", person_id="ann"),
+    commands.ActOnJobs(action="resume"),
+    commands.ActOnJobs(action="hold", states=("queued", "leased"), limit=3),
+    commands.ActOnJobs(action="release", job_ids=("h", "j1")),
+    commands.ActOnJobs(action="reprioritise", priority="high", worker_id="w1"),
+]
+
+
+@pytest.mark.parametrize("command", BULK, ids=lambda one: one.action)
+def test_a_preview_says_what_then_happens_and_changes_nothing(command):
+    story = queue().given(submit("h", hold=True), submit("p"), commands.PauseJob(job_id="p"))
+    story.given(join(slots=1))
+    for number in range(5):
+        who, priority = ("ann", "low") if number % 2 else ("bob", "medium")
+        story.given(submit(f"j{number}", person_id=who, priority=priority))
+    before = repr(story.state)
+    told = preview(story.state, command, at(story.seconds))
+    assert repr(story.state) == before
+    acted = story.when(command).one(JobsActedOn)
+    assert (len(told.matched), told.changed) == (acted.matched, acted.changed)
+    assert told.changed > 0

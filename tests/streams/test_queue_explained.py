@@ -20,12 +20,13 @@ from schemas.events import (
 )
 from schemas.why import Why
 from streams.queue.policy import Policy
-from streams.queue.telling.forecast import forecast
+from streams.queue.telling.forecast import forecast, forecasts
 from streams.queue.telling.history import history
 from streams.queue.telling.position import in_line, position, waits_for
 from streams.queue.telling.sentences import WORDS, sentence
 from tests.streams.queue_words import (
     checkpoint,
+    configure,
     failed,
     gpu_worker,
     grants,
@@ -288,3 +289,18 @@ def test_a_jobs_history_reads_as_sentences():
     ):
         assert part in said, part
     assert all(datetime.datetime.fromisoformat(line[:19]) for line in lines)
+
+
+def test_a_forecast_of_many_is_that_of_each_and_keeps_to_the_pools_limit():
+    story = queue().given(configure(max_concurrent_jobs=1), join(slots=4))
+    story.given(*(submit(f"j{number}") for number in range(4)))
+    now, names = at(story.seconds), [f"j{number}" for number in range(4)]
+    found = forecasts(story.state, [*names, "gone"], now)
+    assert list(found) == names
+    assert found == {name: forecast(story.state, name, now) for name in names}
+    begins = [found[name].start.expected for name in names[1:]]
+    assert begins == [at(5_400), at(10_800), at(16_200)]
+    near = forecasts(story.state, names, now, ahead_at_most=1)
+    assert [near[name].start is None for name in names] == [False, False, True, True]
+    story.given(configure(max_concurrent_jobs=0))
+    assert forecast(story.state, "j1", now).start is None

@@ -29,6 +29,14 @@ MATRIX = {
     "POST /api/workers/{worker_id}/lost": "admin",
     "POST /api/pools/{pool}/pause": "admin",
     "POST /api/pools/{pool}/resume": "admin",
+    "POST /api/pools/{pool}/configure": "admin",
+    "GET /api/pools/{pool}/people": "admin",
+    "GET /api/pools/{pool}/people/{person_id}": "member",
+    "POST /api/pools/{pool}/people/{person_id}/pause": "admin",
+    "POST /api/pools/{pool}/people/{person_id}/resume": "admin",
+    "POST /api/pools/{pool}/people/{person_id}/budget": "admin",
+    "POST /api/pools/{pool}/people/{person_id}/share": "admin",
+    "POST /api/jobs/actions": "member",
     "GET /api/conversations": "member",
     "GET /api/conversations/{conversation_id}": "member",
     "POST /api/people": "admin",
@@ -57,6 +65,8 @@ MATRIX = {
     "GET /training/parts": "member",
     "POST /training/start": "member",
     "POST /training/cancel": "member",
+    "POST /training/pause": "member",
+    "POST /training/resume": "member",
     "GET /chat": "member",
     "POST /chat/ask": "member",
     "GET /chat/{conversation_id}": "member",
@@ -130,6 +140,9 @@ def test_our_own_pages_write_with_a_session(stack: Stack, session: httpx.Client)
         ("POST", "/api/training/start", {"userId": "{person}"}),
         ("POST", "/api/training/queue", {"action": "cancel", "jobId": "{job}"}),
         ("POST", "/api/training/queue", {"action": "pause", "jobId": "{job}"}),
+        ("POST", "/api/training/start", {"afterJobs": ["{job}"]}),
+        ("POST", "/api/jobs/actions", {"action": "cancel", "filter": {"userId": "{person}"}}),
+        ("GET", "/api/pools/default/people/{person}", None),
         (
             "POST",
             "/api/training/queue",
@@ -204,6 +217,8 @@ def filled(value: Any, ids: dict[str, str]) -> Any:
     """The value with its `{names}` replaced by ids, or by one that nobody has."""
     if isinstance(value, dict):
         return {name: filled(one, ids) for name, one in value.items()}
+    if isinstance(value, list):
+        return [filled(one, ids) for one in value]
     if isinstance(value, str):
         return re.sub(r"\{(\w+)\}", lambda found: ids.get(found[1], "none"), value)
     return value

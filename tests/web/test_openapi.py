@@ -68,6 +68,16 @@ def test_answers_are_what_the_document_says(
             f"{base}/{written['entryId']}/consent",
             {"scopes": ["train"]},
         ),
+        (
+            "POST /api/jobs/actions",
+            "/api/jobs/actions",
+            {"action": "pause", "filter": {}, "dryRun": True},
+        ),
+        (
+            "GET /api/pools/{pool}/people/{person_id}",
+            f"/api/pools/default/people/{ada.person_id}",
+            None,
+        ),
         ("GET /api/models", "/api/models", None),
         ("GET /api/tokens", "/api/tokens", None),
         ("GET /api/session", "/api/session", None),

@@ -46,11 +46,11 @@ class QueueConfig(Body, frozen=True, kw_only=True):
 class EffectiveQueue(Wire, frozen=True, kw_only=True):
     """The queue configuration as it takes effect in a pool."""
 
-    max_concurrent_jobs: int  # the slots of the workers that are there
+    max_concurrent_jobs: int  # the pool's limit, at most the slots of the workers that are there
     priority_weights: dict[str, int]  # strict: the lower goes first, then who came first
     retry_attempts: int  # of a job that says nothing else
     timeout_minutes: float
-    resource_limits: dict[str, float]  # what the workers that are there have
+    resource_limits: dict[str, float]  # what the workers that are there have, and the pool allows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,15 +77,25 @@ def terms(config: QueueConfig) -> Terms:
     )
 
 
+def without_effect(
+    weights: PriorityWeights | UnsetType, retries: int | UnsetType
+) -> tuple[str, ...]:
+    """What of a pool's configuration has no effect, in sentences."""
+    notes = []
+    if weights is not UNSET and _ranks(weights) != PRIORITY_RANKS:
+        notes.append("priorityWeights has no effect: high goes before medium, medium before low.")
+    if retries is not UNSET:
+        notes.append("retryAttempts has no effect on a pool: each job is submitted with its own.")
+    return tuple(notes)
+
+
 def _without_effect(config: QueueConfig) -> list[str]:
     notes = []
     if config.max_concurrent_jobs is not UNSET:
-        notes.append("maxConcurrentJobs has no effect on one job: it is the workers' slots.")
-    weights = config.priority_weights
-    if weights is not UNSET and _ranks(weights) != PRIORITY_RANKS:
-        notes.append("priorityWeights has no effect: high goes before medium, medium before low.")
+        notes.append("maxConcurrentJobs has no effect on one job: it is the pool's.")
+    notes += without_effect(config.priority_weights, UNSET)
     if config.resource_limits is not UNSET:
-        notes.append("resourceLimits has no effect on one job: it is read from the machines.")
+        notes.append("resourceLimits has no effect on one job: it is the pool's.")
     return notes
 
 

@@ -1,22 +1,23 @@
 """Jobs as the API shows them: state, place in the queue, progress, history, points."""
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 from starlette.responses import Response
 
-from projections import attempts, history, jobs, metrics, pools, workers
+from projections import attempts, history, jobs, metrics
 from projections.jobs import JobRow
 from projections.metrics import MetricPoint
 from schemas.errors import NotFound
 from schemas.types import ENDED, Cause, JobState, Priority, Scalar, StopReason
-from schemas.why import Why
+from streams.queue.telling.forecast import AHEAD_AT_MOST, Forecast, Span
 from streams.queue.telling.sentences import sentence
 from web.callers import Caller
 from web.routing import Body, Operation, WebRequest, Wire, answer, caller, queried, services
+from web.services import Services
 from web.writes import etag
 
 METRICS = ("loss", "learning_rate", "epoch", "tokens", "tokens_per_second", "seconds_left")
@@ -35,6 +36,14 @@ class Progress(Wire, frozen=True, kw_only=True):
     at: datetime.datetime
 
 
+class Expected(Wire, frozen=True, kw_only=True):
+    """A time that is not known yet, and its bounds."""
+
+    earliest: datetime.datetime
+    expected: datetime.datetime
+    latest: datetime.datetime
+
+
 class Job(Wire, frozen=True, kw_only=True):
     """A training job as it stands."""
 
@@ -43,7 +52,9 @@ class Job(Wire, frozen=True, kw_only=True):
     pool: str
     state: JobState
     priority: Priority
-    position: int | None = None  # among those that wait in its pool, from 1
+    position: int | None = None  # in line, from 1; null: it is not in line
+    expected_start: Expected | None = None  # null: it is not in line, or nothing can be said
+    expected_end: Expected | None = None
     attempt: int = 0  # 0: none yet
     attempts_max: int
     timeout_seconds: float  # of one attempt
@@ -131,22 +142,26 @@ class SeriesQuery(Body, frozen=True, kw_only=True):
     max_points: Annotated[int, Meta(ge=2, le=10_000)] = 1_000
 
 
-def job_view(connection: Any, row: JobRow, *, brief: bool = False) -> Job:
+def job_view(connection: Any, row: JobRow, told: Forecast | None, *, brief: bool = False) -> Job:
     """A job's row with its place in the queue and its progress.
 
     Args:
         connection: Of a snapshot.
         row: The job.
+        told: What its queue says of it; None where it says nothing.
         brief: Leave out how far a job had come that has ended.
     """
     far = row.attempt and not (brief and row.state in ENDED)
+    told = None if row.state in ENDED else told
     return Job(
         job_id=row.job_id,
         person_id=row.person_id,
         pool=row.pool,
         state=row.state,
         priority=row.priority,
-        position=jobs.position(connection, row),
+        position=position_of(row, told),
+        expected_start=expected(None if told is None else told.start),
+        expected_end=expected(None if told is None else told.end),
         attempt=row.attempt,
         attempts_max=row.attempts_max,
         timeout_seconds=row.timeout_s,
@@ -172,6 +187,37 @@ def job_view(connection: Any, row: JobRow, *, brief: bool = False) -> Job:
         code=row.code,
         detail=row.detail,
     )
+
+
+def expectations(held: Services, rows: Iterable[JobRow]) -> dict[str, Forecast]:
+    """What the queues say of some jobs, by job. Blocks: call it in a thread."""
+    asked: dict[int, dict[str, None]] = {}
+    for row in rows:
+        if row.state not in ENDED:
+            asked.setdefault(row.partition, {})[row.job_id] = None
+    found: dict[str, Forecast] = {}
+    for partition, job_ids in asked.items():
+        found |= held.queues.forecasts(partition, job_ids)
+    return found
+
+
+def waits_for(row: JobRow, told: Forecast | None) -> tuple[str, ...]:
+    """What keeps a job from running now, in sentences."""
+    if told is None or row.state in ENDED:
+        return ()
+    return tuple(sentence(one) for one in told.waits_for)
+
+
+def position_of(row: JobRow, told: Forecast | None) -> int | None:
+    """A job's position; None for one that is not in line by its row and by its queue alike."""
+    return told.position if told is not None and row.state in {"queued", "retrying"} else None
+
+
+def expected(span: Span | None) -> Expected | None:
+    """A span of the forecast's as the API shows it."""
+    if span is None:
+        return None
+    return Expected(earliest=span.earliest, expected=span.expected, latest=span.latest)
 
 
 def progress_view(connection: Any, job_id: str) -> Progress | None:
@@ -206,18 +252,19 @@ def required_job(connection: Any, who: Caller, job_id: str) -> JobRow:
 
 async def job(request: WebRequest) -> Response:
     """One job with its attempts and its events."""
-    job_id, who = request.path_params["job_id"], caller(request)
+    job_id, who, held = request.path_params["job_id"], caller(request), services(request)
 
     def question(connection: Any) -> JobHistory:
         row = required_job(connection, who, job_id)
+        told = held.queues.forecasts(row.partition, (job_id,), ahead_at_most=AHEAD_AT_MOST)
         return JobHistory(
-            job=job_view(connection, row),
+            job=job_view(connection, row, told.get(job_id)),
             attempts=tuple(_attempt(one) for one in attempts.of_job(connection, job_id)),
             events=tuple(_event(one) for one in history.of_job(connection, job_id)),
-            waits_for=tuple(sentence(one) for one in _waits_for(connection, row)),
+            waits_for=waits_for(row, told.get(job_id)),
         )
 
-    found = await services(request).query(question)
+    found = await held.query(question)
     return answer(request, found, headers={"ETag": etag(found.job.version)})
 
 
@@ -236,38 +283,6 @@ async def points(request: WebRequest) -> Response:
         )
 
     return answer(request, await services(request).query(question))
-
-
-def _waits_for(connection: Any, row: JobRow) -> Iterator[Why]:
-    """What keeps a job from running, as far as the tables tell; nothing for one that is over."""
-    if row.state in ENDED:
-        return
-    if row.state in {"leased", "running"}:
-        yield Why(code="running", subject=row.worker_id)
-        return
-    yield from _kept_out(row)
-    pool = pools.by_partition(connection).get(row.partition)
-    if pool is not None and pool.paused:
-        yield Why(code="pool-paused")
-    ahead = (jobs.position(connection, row) or 1) - 1
-    if ahead:
-        yield Why(code="ahead", have=float(ahead))
-    if not any(one.takes_jobs(row.partition) for one in workers.all_holding(connection)):
-        yield Why(code="no-worker")
-
-
-def _kept_out(row: JobRow) -> Iterator[Why]:
-    """What keeps a job out of the line."""
-    if row.held:
-        yield Why(code="held")
-    if row.paused:
-        yield Why(code="paused")
-    for other in row.after:
-        yield Why(code="after-job", subject=other)
-    if row.not_before is not None:
-        left = (row.not_before - datetime.datetime.now(datetime.UTC)).total_seconds()
-        if left > 0:
-            yield Why(code="until", subject=row.not_before.isoformat(), have=left)
 
 
 def _attempt(row: attempts.AttemptRow) -> Attempt:

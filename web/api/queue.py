@@ -11,9 +11,19 @@ from projections.jobs import JobRow
 from schemas import commands
 from schemas.errors import Forbidden, InvalidBody
 from schemas.topics import JOB_COMMANDS, POOLS
-from schemas.types import Device, JobState, Priority
+from schemas.types import Device, JobState, Priority, Scalar
+from streams.queue.telling.forecast import Forecast
 from web.api.configuration import ATTEMPTS_MAX, PRIORITY_RANKS, TIMEOUT_S, EffectiveQueue
-from web.api.jobs import Progress, progress_view, required_job
+from web.api.jobs import (
+    Expected,
+    Progress,
+    expectations,
+    expected,
+    position_of,
+    progress_view,
+    required_job,
+    waits_for,
+)
 from web.callers import Caller
 from web.routing import Body, Operation, WebRequest, Wire, answer, caller, read_hashed, services
 from web.writes import ask, etag, expected_version, request_id, shown
@@ -40,7 +50,10 @@ class QueuedJob(Wire, frozen=True, kw_only=True):
     person_id: str | None = None
     state: JobState
     priority: Priority
-    position: int | None = None  # among those that wait, from 1
+    position: int | None = None  # in line, from 1; null: it is not in line
+    expected_start: Expected | None = None
+    expected_end: Expected | None = None
+    waits_for: tuple[str, ...] = ()  # what keeps it from running now, in sentences
     attempt: int = 0
     attempts_max: int | None = None
     worker_id: str | None = None
@@ -99,23 +112,21 @@ async def queue(request: WebRequest) -> Response:
     pool = held.settings.pool
 
     def question(connection: Any) -> Queue:
-        running, waiting = jobs.held(connection, pool), jobs.waiting(connection, pool)
-        ranks = {row.job_id: rank for rank, row in enumerate(waiting, 1)}
+        line = held.queues.order(POOLS.index(pool))
+        running, waiting = jobs.held(connection, pool), jobs.waiting(connection, pool, line)
+        rows = (*running, *waiting, *jobs.apart(connection, pool))
+        told = expectations(held, rows)
         there = [
             one for one in workers.all_holding(connection) if one.partition == POOLS.index(pool)
         ]
-        apart = jobs.apart(connection, pool)
         said = pools.by_partition(connection).get(POOLS.index(pool))
         return Queue(
             pool=pool,
             paused=said is not None and said.paused,
-            jobs=tuple(
-                _queued(connection, who, row, ranks.get(row.job_id))
-                for row in (*running, *waiting, *apart)
-            ),
+            jobs=tuple(_queued(connection, who, row, told.get(row.job_id)) for row in rows),
             counts={str(state): number for state, number in jobs.counts(connection, pool).items()},
             workers=tuple(_worker(one) for one in there),
-            configuration=_configuration(there),
+            configuration=_configuration(there, {} if said is None else said.changes),
         )
 
     return answer(request, await held.query(question))
@@ -127,15 +138,14 @@ async def act(request: WebRequest) -> Response:
     who, held = caller(request), services(request)
     if body.action in OPERATORS and not who.is_admin:
         raise Forbidden(f"The action {body.action} is an admin's: ask one, or pause the job.")
-    if len(body.reason) > REASON_LENGTH:
-        raise InvalidBody(f"reason: more than {REASON_LENGTH} characters.", field="reason")
-    expected = expected_version(request)
+    reason_of(body.reason)
+    version = expected_version(request)
     row = await held.query(lambda connection: required_job(connection, who, body.job_id))
     sent = await ask(
         request,
         JOB_COMMANDS,
         row.partition,
-        _command(body, None if who.is_admin else who.person_id, expected),
+        _command(body, None if who.is_admin else who.person_id, version),
         identity=request_id(request),
         body_hash=body_hash,
         owner=row.person_id,
@@ -149,8 +159,19 @@ async def act(request: WebRequest) -> Response:
     return answer(request, taken, 202, sent.headers | {"ETag": etag(now.version)})
 
 
+def reason_of(text: str) -> str:
+    """A reason as it goes on the log.
+
+    Raises:
+        InvalidBody: If it is too long.
+    """
+    if len(text) > REASON_LENGTH:
+        raise InvalidBody(f"reason: more than {REASON_LENGTH} characters.", field="reason")
+    return text
+
+
 def _command(
-    body: QueueAction, person_id: str | None, expected: int | None
+    body: QueueAction, person_id: str | None, version: int | None
 ) -> commands.CancelJob | commands.AboutJob:
     """The command that an action becomes.
 
@@ -162,7 +183,7 @@ def _command(
             job_id=body.job_id,
             reason=body.reason,
             person_id=person_id,
-            expected_version=expected,
+            expected_version=version,
         )
     if body.priority is None:
         raise InvalidBody("priority: name the new one: high, medium or low.", field="priority")
@@ -170,13 +191,13 @@ def _command(
         job_id=body.job_id,
         reason=body.reason,
         person_id=person_id,
-        expected_version=expected,
+        expected_version=version,
         priority=body.priority,
     )
 
 
-def _queued(connection: Any, who: Caller, row: JobRow, position: int | None) -> QueuedJob:
-    mine = row.person_id == who.person_id
+def _queued(connection: Any, who: Caller, row: JobRow, told: Forecast | None) -> QueuedJob:
+    mine, position = row.person_id == who.person_id, position_of(row, told)
     if not who.may_see(row.person_id):
         return QueuedJob(mine=False, state=row.state, priority=row.priority, position=position)
     return QueuedJob(
@@ -186,6 +207,9 @@ def _queued(connection: Any, who: Caller, row: JobRow, position: int | None) -> 
         state=row.state,
         priority=row.priority,
         position=position,
+        expected_start=expected(None if told is None else told.start),
+        expected_end=expected(None if told is None else told.end),
+        waits_for=waits_for(row, told),
         attempt=row.attempt,
         attempts_max=row.attempts_max,
         worker_id=row.worker_id,
@@ -210,15 +234,25 @@ def _worker(row: workers.WorkerHolding) -> Worker:
     )
 
 
-def _configuration(there: list[workers.WorkerHolding]) -> EffectiveQueue:
+def _configuration(
+    there: list[workers.WorkerHolding], changes: Mapping[str, Scalar]
+) -> EffectiveQueue:
     living = [one for one in there if one.state in {"present", "silent"}]
     gpus = [one.memory_bytes / GIGABYTE for one in living if one.device == "cuda"]
+    slots, memory = sum(one.slots for one in living), max(gpus, default=0.0)
+    most, at_most = changes.get("max_concurrent_jobs"), changes.get("gpu_memory_bytes_max")
+    limits = {"gpuMemoryGB": memory}
+    if isinstance(at_most, int):
+        limits["gpuMemoryGB"] = min(memory, at_most / GIGABYTE)
+    disk = changes.get("disk_bytes_max")
+    if isinstance(disk, int):
+        limits["diskSpaceGB"] = disk / GIGABYTE
     return EffectiveQueue(
-        max_concurrent_jobs=sum(one.slots for one in living),
+        max_concurrent_jobs=min(slots, most) if isinstance(most, int) else slots,
         priority_weights=PRIORITY_RANKS,
         retry_attempts=ATTEMPTS_MAX - 1,
         timeout_minutes=TIMEOUT_S / 60,
-        resource_limits={"gpuMemoryGB": max(gpus, default=0.0)},
+        resource_limits=limits,
     )
 
 

@@ -1,20 +1,30 @@
 """Start a training and see how it stands: the brief's first two requests."""
 
-from typing import Any
+import datetime
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 from starlette.responses import Response
 
 from projections import jobs, people, versions, workers
 from projections.jobs import JobRow
 from schemas import commands, ids, recipe
-from schemas.errors import NotFound
+from schemas.errors import InvalidBody, NotFound
 from schemas.events import CommandRepeated, JobSubmitted
 from schemas.recipe import Facts, TrainingConfig
 from schemas.topics import JOB_COMMANDS, POOLS
-from schemas.types import ENDED, JobState, Priority, Scalar
-from web.api.configuration import QueueConfig, terms
-from web.api.jobs import Job, job_view, required_job
+from schemas.types import ENDED, Device, JobState, Positive, Priority, Scalar
+from web.api.configuration import Gigabytes, QueueConfig, terms
+from web.api.jobs import (
+    Expected,
+    Job,
+    expectations,
+    expected,
+    job_view,
+    position_of,
+    required_job,
+)
 from web.api.models import Model, model_view
 from web.callers import Caller, owned
 from web.routing import (
@@ -28,10 +38,29 @@ from web.routing import (
     read_hashed,
     services,
 )
+from web.services import Services
 from web.writes import Sent, ask, request_id, shown
 
 GIB = 2**30
+GIGABYTE = 1e9
 JOBS_SHOWN = 50
+AFTER_AT_MOST = 50  # jobs that one waits for
+AHEAD = datetime.timedelta(days=366)  # of a scheduled start
+
+Moment = Annotated[datetime.datetime, Meta(tz=True)]
+Names = Annotated[tuple[Annotated[str, Meta(max_length=100)], ...], Meta(max_length=20)]
+DedupeKey = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:/-]{0,100}$")]  # a name, never a text
+
+
+class Resources(Body, frozen=True, kw_only=True):
+    """What a job needs of one worker; left out: whatever there is."""
+
+    gpus: Positive = 1  # all of them or none
+    gpu_memory: Gigabytes | None = msgspec.field(name="gpuMemoryGB", default=None)  # of each GPU
+    disk_space: Gigabytes | None = msgspec.field(name="diskSpaceGB", default=None)
+    device: Device | None = None
+    gpu_kinds: Names = ()  # any of these
+    labels: Names = ()  # all of them
 
 
 class StartTraining(Body, frozen=True, kw_only=True):
@@ -41,6 +70,11 @@ class StartTraining(Body, frozen=True, kw_only=True):
     priority: Priority = "medium"
     config: TrainingConfig = TrainingConfig()
     queue: QueueConfig = QueueConfig()
+    resources: Resources = Resources()
+    not_before: Moment | None = None  # a scheduled start, at most a year ahead
+    deadline: Moment | None = None  # by when it should be done: it chooses the place, no more
+    after_jobs: Annotated[tuple[str, ...], Meta(max_length=AFTER_AT_MOST)] = ()  # must succeed
+    dedupe_key: DedupeKey = ""  # while a job of the person with this key lives, no second is taken
 
 
 class JobAccepted(Wire, frozen=True, kw_only=True):
@@ -48,7 +82,8 @@ class JobAccepted(Wire, frozen=True, kw_only=True):
 
     job_id: str
     state: JobState | None = None
-    position: int | None = None  # among those that wait, from 1
+    position: int | None = None  # in line, from 1
+    expected_start: Expected | None = None
     effective: dict[str, Scalar]
     notes: tuple[str, ...]
 
@@ -75,7 +110,8 @@ async def start(request: WebRequest) -> Response:
     who = caller(request)
     person_id = owned(who, body.user_id or who.person_id)
     held = services(request)
-    facts = await held.query(lambda connection: _facts(connection, person_id))
+    _check_times(body, held.clock())
+    facts = await held.query(lambda connection: _facts(connection, who, person_id, body.after_jobs))
     chosen, notes = recipe.effective(body.config, facts)
     limits = terms(body.queue)
     identity = request_id(request)
@@ -89,6 +125,16 @@ async def start(request: WebRequest) -> Response:
         notes=(*notes, *limits.notes),
         attempts_max=limits.attempts_max,
         timeout_s=limits.timeout_s,
+        memory_bytes=round((body.resources.gpu_memory or 0.0) * GIGABYTE),
+        disk_bytes=round((body.resources.disk_space or 0.0) * GIGABYTE),
+        gpus=body.resources.gpus,
+        device=body.resources.device,
+        gpu_kinds=body.resources.gpu_kinds,
+        labels=body.resources.labels,
+        not_before=body.not_before,
+        deadline=body.deadline,
+        after=body.after_jobs,
+        dedupe_key=body.dedupe_key,
     )
     sent = await ask(
         request,
@@ -105,7 +151,7 @@ async def start(request: WebRequest) -> Response:
 
 async def status(request: WebRequest) -> Response:
     """A person's jobs, the current one with its progress, and the versions that came of them."""
-    wanted, who = queried(request, StatusQuery), caller(request)
+    wanted, who, held = queried(request, StatusQuery), caller(request), services(request)
 
     def question(connection: Any) -> TrainingStatus:
         one = required_job(connection, who, wanted.job_id) if wanted.job_id else None
@@ -113,17 +159,18 @@ async def status(request: WebRequest) -> Response:
         if one is not None and one.person_id != person_id:
             raise NotFound("There is no such job.")
         rows = jobs.of_person(connection, person_id, limit=JOBS_SHOWN)
-        views = tuple(job_view(connection, row, brief=True) for row in rows)
         now = one or _current(rows)
+        told = expectations(held, [*rows, *(() if now is None else (now,))])
+        views = tuple(job_view(connection, row, told.get(row.job_id), brief=True) for row in rows)
         found = versions.of_person(connection, person_id)
         return TrainingStatus(
             user_id=person_id,
-            current=None if now is None else job_view(connection, now),
+            current=None if now is None else job_view(connection, now, told.get(now.job_id)),
             jobs=views,
             versions=tuple(model_view(row) for row in found),
         )
 
-    return answer(request, await services(request).query(question))
+    return answer(request, await held.query(question))
 
 
 async def _accepted(
@@ -139,16 +186,28 @@ async def _accepted(
         notes=command.notes,
     )
     if await shown(request, sent):
-        view = await services(request).query(lambda found: jobs.find(found, command.job_id))
-        if view is not None:
-            rank = await services(request).query(lambda found: jobs.position(found, view))
-            accepted = msgspec.structs.replace(
-                accepted, state=view.state, position=rank, effective=view.recipe, notes=view.notes
-            )
+        accepted = await services(request).query(
+            lambda found: _as_it_stands(services(request), found, accepted)
+        )
     elif any(isinstance(one.data, CommandRepeated) for one in sent.answers):
         accepted = msgspec.structs.replace(accepted, state=None)
     headers = sent.headers | {"Location": f"/api/jobs/{command.job_id}"}
     return answer(request, accepted, 202, headers)
+
+
+def _as_it_stands(held: Services, connection: Any, accepted: JobAccepted) -> JobAccepted:
+    row = jobs.find(connection, accepted.job_id)
+    if row is None:
+        return accepted
+    told = expectations(held, (row,)).get(row.job_id)
+    return msgspec.structs.replace(
+        accepted,
+        state=row.state,
+        position=position_of(row, told),
+        expected_start=expected(None if told is None else told.start),
+        effective=row.recipe,
+        notes=row.notes,
+    )
 
 
 def _current(rows: list[JobRow]) -> JobRow | None:
@@ -161,14 +220,32 @@ def _nearest(row: JobRow) -> tuple[bool, int, int]:
     return row.state not in {"running", "leased"}, row.queue_rank, row.submitted_offset
 
 
-def _facts(connection: Any, person_id: str) -> Facts:
+def _check_times(body: StartTraining, now: datetime.datetime) -> None:
+    """See that a job is scheduled for a time that makes sense.
+
+    Raises:
+        InvalidBody: If it is too far ahead, or its deadline is before it may start.
+    """
+    if body.not_before is not None and body.not_before > now + AHEAD:
+        raise InvalidBody("notBefore: at most a year ahead.", field="notBefore")
+    if body.deadline is not None and body.deadline <= max(now, body.not_before or now):
+        raise InvalidBody(
+            "deadline: a time that is still to come, after notBefore.", field="deadline"
+        )
+
+
+def _facts(connection: Any, who: Caller, person_id: str, after: tuple[str, ...]) -> Facts:
     """What is known of the machines that would run a person's job.
 
     Raises:
-        NotFound: If there is no such person.
+        NotFound: If there is no such person, or the caller may not see a job that it waits for.
     """
     if people.find(connection, person_id) is None:
         raise NotFound("There is no such person: name one with userId.", field="userId")
+    for job_id in after:
+        row = jobs.find(connection, job_id)
+        if row is None or not who.may_see(row.person_id):
+            raise NotFound("afterJobs: there is no such job.", field="afterJobs")
     sizes = [
         one.memory_bytes / GIB
         for one in workers.all_holding(connection)

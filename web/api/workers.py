@@ -1,16 +1,18 @@
-"""What operators say of workers and of a whole pool: drain, resume, lost, pause."""
+"""What operators say of workers: drain, resume, lost."""
 
 from typing import Any
 
 from starlette.responses import Response
 
-from projections import pools, workers
+from projections import workers
 from projections.workers import WorkerState
 from schemas import commands
 from schemas.commands import Command
 from schemas.errors import InvalidBody, NotFound
 from schemas.topics import JOB_COMMANDS, POOLS
-from schemas.types import OPERATOR, Device, Scalar
+from schemas.types import OPERATOR, Device
+from web.api.pools import Said
+from web.api.queue import reason_of
 from web.routing import (
     Body,
     Endpoint,
@@ -22,8 +24,6 @@ from web.routing import (
     services,
 )
 from web.writes import Sent, ask, request_id, shown
-
-REASON_LENGTH = 500  # characters
 
 
 class PoolWorker(Wire, frozen=True, kw_only=True):
@@ -49,28 +49,6 @@ class WorkerList(Wire, frozen=True, kw_only=True):
     workers: tuple[PoolWorker, ...]
 
 
-class Pool(Wire, frozen=True, kw_only=True):
-    """A pool as it stands."""
-
-    pool: str
-    paused: bool  # nothing of it is leased
-    reason: str  # of the pause
-    changes: dict[str, Scalar]  # the numbers that differ from the defaults
-    prices: dict[str, float]  # of a GPU-hour, by kind of GPU
-
-
-class PoolList(Wire, frozen=True, kw_only=True):
-    """Every pool."""
-
-    pools: tuple[Pool, ...]
-
-
-class Said(Body, frozen=True, kw_only=True):
-    """Why."""
-
-    reason: str = ""
-
-
 class Draining(Body, frozen=True, kw_only=True):
     """Why, and how long what runs may still run; without a grace it runs to its end."""
 
@@ -87,18 +65,6 @@ async def all_workers(request: WebRequest) -> Response:
     return answer(request, await services(request).query(question))
 
 
-async def all_pools(request: WebRequest) -> Response:
-    """Every pool, and whether it is paused."""
-
-    def question(connection: Any) -> PoolList:
-        said = pools.by_partition(connection)
-        return PoolList(
-            pools=tuple(_pool(name, said.get(index)) for index, name in enumerate(POOLS))
-        )
-
-    return answer(request, await services(request).query(question))
-
-
 async def drain(request: WebRequest) -> Response:
     """Give a worker no more jobs; with a grace, stop those that it holds at a checkpoint."""
     body, body_hash = await read_hashed(request, Draining)
@@ -106,7 +72,7 @@ async def drain(request: WebRequest) -> Response:
         raise InvalidBody("graceSeconds: a number of seconds from 0.", field="graceSeconds")
     row = await _known(request)
     command = commands.DrainWorker(
-        worker_id=row.worker_id, reason=_reason(body.reason), grace_s=body.grace_seconds
+        worker_id=row.worker_id, reason=reason_of(body.reason), grace_s=body.grace_seconds
     )
     return await _about_worker(request, row, command, body_hash)
 
@@ -115,7 +81,7 @@ async def resume(request: WebRequest) -> Response:
     """Give a drained worker jobs again."""
     body, body_hash = await read_hashed(request, Said)
     row = await _known(request)
-    command = commands.ResumeWorker(worker_id=row.worker_id, reason=_reason(body.reason))
+    command = commands.ResumeWorker(worker_id=row.worker_id, reason=reason_of(body.reason))
     return await _about_worker(request, row, command, body_hash)
 
 
@@ -123,18 +89,8 @@ async def lost(request: WebRequest) -> Response:
     """Say that a worker will not come back: what it holds is free at once."""
     body, body_hash = await read_hashed(request, Said)
     row = await _known(request)
-    command = commands.DeclareWorkerLost(worker_id=row.worker_id, reason=_reason(body.reason))
+    command = commands.DeclareWorkerLost(worker_id=row.worker_id, reason=reason_of(body.reason))
     return await _about_worker(request, row, command, body_hash)
-
-
-async def pause_pool(request: WebRequest) -> Response:
-    """Lease no job of the pool; what runs goes on."""
-    return await _about_pool(request, commands.PausePool)
-
-
-async def resume_pool(request: WebRequest) -> Response:
-    """Lease the pool's jobs again."""
-    return await _about_pool(request, commands.ResumePool)
 
 
 async def _known(request: WebRequest) -> workers.WorkerHolding:
@@ -154,20 +110,6 @@ async def _about_worker(
     return answer(request, _worker(await _known(request)), 202, sent.headers)
 
 
-async def _about_pool(
-    request: WebRequest, kind: type[commands.PausePool] | type[commands.ResumePool]
-) -> Response:
-    body, body_hash = await read_hashed(request, Said)
-    name = request.path_params["pool"]
-    if name not in POOLS:
-        raise NotFound(f"There is no pool {name}: `lifelog pools list` names them.")
-    index = POOLS.index(name)
-    sent = await _asked(request, index, kind(reason=_reason(body.reason)), body_hash, name)
-    await shown(request, sent)
-    said = await services(request).query(pools.by_partition)
-    return answer(request, _pool(name, said.get(index)), 202, sent.headers)
-
-
 async def _asked(
     request: WebRequest, partition: int, command: Command, body_hash: str, subject: str
 ) -> Sent:
@@ -181,12 +123,6 @@ async def _asked(
         owner=OPERATOR,
         subject=subject,
     )
-
-
-def _reason(text: str) -> str:
-    if len(text) > REASON_LENGTH:
-        raise InvalidBody(f"reason: more than {REASON_LENGTH} characters.", field="reason")
-    return text
 
 
 def _worker(row: workers.WorkerHolding) -> PoolWorker:
@@ -203,16 +139,6 @@ def _worker(row: workers.WorkerHolding) -> PoolWorker:
         memory_bytes=row.memory_bytes,
         slots=row.slots,
         job_ids=row.job_ids,
-    )
-
-
-def _pool(name: str, row: pools.PoolRow | None) -> Pool:
-    return Pool(
-        pool=name,
-        paused=row is not None and row.paused,
-        reason="" if row is None else row.reason,
-        changes={} if row is None else row.changes,
-        prices={} if row is None else row.prices,
     )
 
 
@@ -238,14 +164,6 @@ OPERATIONS = (
         summary="Every worker and what it holds",
         answers={200: WorkerList},
     ),
-    Operation(
-        method="GET",
-        path="/api/pools",
-        endpoint=all_pools,
-        access="admin",
-        summary="Every pool and whether it is paused",
-        answers={200: PoolList},
-    ),
     _said(
         "/api/workers/{worker_id}/drain",
         drain,
@@ -267,6 +185,4 @@ OPERATIONS = (
         Said,
         PoolWorker,
     ),
-    _said("/api/pools/{pool}/pause", pause_pool, "Lease no job of a pool", Said, Pool),
-    _said("/api/pools/{pool}/resume", resume_pool, "Lease a pool's jobs again", Said, Pool),
 )

@@ -7,7 +7,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from projections import history, jobs, metrics, positions, versions, workers
+from projections import history, jobs, metrics, pools, positions, versions, workers
 from projections.history import JobEventRow
 from projections.jobs import JobRow
 from projections.versions import VersionNamed
@@ -16,7 +16,15 @@ from schemas.errors import NotFound
 from schemas.positions import Vector
 from schemas.topics import POOLS
 from schemas.types import ENDED, JobState, Priority
-from web.api.jobs import Progress, progress_view, required_job
+from streams.queue.telling.forecast import Forecast, Span
+from web.api.jobs import (
+    Progress,
+    expectations,
+    position_of,
+    progress_view,
+    required_job,
+    waits_for,
+)
 from web.callers import Caller
 from web.pages import words
 from web.services import Services
@@ -30,7 +38,7 @@ POLL_S = 0.02
 class Queued(msgspec.Struct, frozen=True, kw_only=True):
     """A row of the queue. Of another's job a member sees only that it is there."""
 
-    position: int | None  # None: it runs
+    position: int | None  # None: it runs, or is not in line
     state: JobState
     priority: Priority
     job_id: str | None = None
@@ -38,6 +46,7 @@ class Queued(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int = 0
     attempts_max: int | None = None
     worker_id: str | None = None
+    start: Span | None = None  # when it should be leased; None: it is not in line, or not known
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +61,9 @@ class Current(msgspec.Struct, frozen=True, kw_only=True):
 
     row: JobRow
     position: int | None
+    start: Span | None  # when it should be leased, while it is in line
+    end: Span | None  # when it should be over
+    waits_for: tuple[str, ...]  # what keeps it from running now, in sentences
     progress: Progress | None
     points: list[tuple[int, float, int]]  # step, loss, fencing token
     events: tuple[Told, ...]  # the newest first
@@ -67,6 +79,7 @@ class Board(msgspec.Struct, frozen=True, kw_only=True):
 
     at: Vector
     pool: str
+    paused: bool  # nothing of the pool is leased
     queue: tuple[Queued, ...]
     waiting: int
     current: Current | None
@@ -81,15 +94,19 @@ class Board(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read(
-    connection: Any, who: Caller, person_id: str | None, pool: str, job_id: str | None
+    held: Services,
+    connection: Any,
+    who: Caller,
+    person_id: str | None,
+    job_id: str | None,
 ) -> Board:
     """The board as a snapshot has it.
 
     Args:
+        held: What the process holds open: its queues and the name of its pool.
         connection: Of the snapshot.
         who: Who looks.
         person_id: Whose jobs and versions; None: nobody is kept here.
-        pool: Whose queue.
         job_id: The job of interest; None: the one that runs, else waits, else the newest.
 
     Raises:
@@ -101,18 +118,22 @@ def read(
         row = required_job(connection, who, job_id)
         if row.person_id != person_id:
             raise NotFound("There is no such job.")
-    held = jobs.held(connection, pool)
-    waiting = jobs.waiting(connection, pool, limit=WAITING_SHOWN)
+    pool = held.settings.pool
+    rows = (
+        *jobs.held(connection, pool),
+        *jobs.waiting(connection, pool, held.queues.order(POOLS.index(pool)), limit=WAITING_SHOWN),
+        *jobs.apart(connection, pool, limit=WAITING_SHOWN),
+    )
+    told = expectations(held, rows if row is None else (*rows, row))
     counts = jobs.counts(connection, pool)
+    said = pools.by_partition(connection).get(POOLS.index(pool))
     return Board(
         at=positions.vector(connection),
         pool=pool,
-        queue=(
-            *(_queued(who, one, None) for one in held),
-            *(_queued(who, one, rank) for rank, one in enumerate(waiting, 1)),
-        ),
+        paused=said is not None and said.paused,
+        queue=tuple(_queued(who, one, told.get(one.job_id)) for one in rows),
         waiting=counts.get("queued", 0) + counts.get("retrying", 0),
-        current=None if row is None else _told(connection, row),
+        current=None if row is None else _told(connection, row, told.get(row.job_id)),
         jobs=tuple(mine),
         versions=tuple(versions.of_person(connection, person_id)) if person_id else (),
         workers=tuple(
@@ -148,7 +169,8 @@ def _current(mine: list[JobRow]) -> JobRow | None:
     return next(iter(running or going[::-1] or mine), None)
 
 
-def _queued(who: Caller, row: JobRow, position: int | None) -> Queued:
+def _queued(who: Caller, row: JobRow, told: Forecast | None) -> Queued:
+    position = position_of(row, told)
     if not who.may_see(row.person_id):
         return Queued(position=position, state=row.state, priority=row.priority)
     return Queued(
@@ -159,20 +181,26 @@ def _queued(who: Caller, row: JobRow, position: int | None) -> Queued:
         person_id=row.person_id,
         attempt=row.attempt,
         attempts_max=row.attempts_max,
-        worker_id=row.worker_id if position is None else None,
+        worker_id=row.worker_id if row.state in {"leased", "running"} else None,
+        start=None if position is None or told is None else told.start,
     )
 
 
-def _told(connection: Any, row: JobRow) -> Current:
+def _told(connection: Any, row: JobRow, told: Forecast | None) -> Current:
     events = [
         Told(row=one, sentence=sentence)
         for one in history.of_job(connection, row.job_id)
-        if (sentence := words.sentence(one.type, one.payload, one.at)) is not None
+        if (sentence := words.sentence(one.type, one.payload, one.at) or one.told) is not None
     ]
     found = metrics.series(connection, row.job_id, ["loss"], max_points=POINTS)["loss"]
+    position = position_of(row, told)
+    runs = row.state in {"leased", "running"}
     return Current(
         row=row,
-        position=jobs.position(connection, row),
+        position=position,
+        start=None if told is None or position is None else told.start,
+        end=None if told is None or (position is None and not runs) else told.end,
+        waits_for=() if runs else waits_for(row, told),
         progress=progress_view(connection, row.job_id) if row.attempt else None,
         points=[(one.step, round(one.value, 4), one.fencing_token) for one in found],
         events=tuple(events[::-1]),

@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from schemas.errors import InvalidBody, InvalidPosition, LifelogError
 from schemas.positions import Vector, decode_vector, encode_vector
 from web.api.queue import OPERATIONS as QUEUE
+from web.api.queue import Action
 from web.api.training import OPERATIONS as TRAINING
 from web.errors import status_of
 from web.live.hub import followed
@@ -17,14 +18,14 @@ from web.pages import board, forms
 from web.pages.board import Board
 from web.pages.shell import is_partial, page, view
 from web.pages.whose import Whose, whose
-from web.routing import POSITION, Operation, WebRequest, caller, services
+from web.routing import POSITION, Endpoint, Operation, WebRequest, caller, services
 
 START = next(one for one in TRAINING if one.name == "POST /api/training/start")
 ACT = next(one for one in QUEUE if one.name == "POST /api/training/queue")
 # Events that change what the page shows; progress comes with "job.progress".
 FOLLOWED = (
     *("job.", "lease.granted", "dataset.", "checkpoint.", "attempt."),
-    *("worker.", "version.", "alias.", "queue."),
+    *("worker.", "version.", "alias.", "queue.", "pool."),
 )
 PRIORITIES = ("high", "medium", "low")
 
@@ -81,18 +82,22 @@ async def start(request: WebRequest) -> Response:
     return _page(request, about, found, notice=notice, form=form, status=status)
 
 
-async def cancel(request: WebRequest) -> Response:
-    """Ask for a job to stop."""
-    form = await forms.fields(request)
-    about = await whose(request, form=form)
-    body = {"action": "cancel", "jobId": form.get("job", ""), "reason": "asked for on the page"}
-    answer = await forms.passed_on(request, ACT, body, key=form.get("key", ""))
-    if not is_partial(request):
-        return RedirectResponse(_address(about, form.get("job", "")), HTTPStatus.SEE_OTHER)
-    found = await _board(request, about, form.get("job"))
-    response = page("training_parts.html", **_values(request, about, found))
-    response.headers[POSITION] = answer.headers.get(POSITION, "")
-    return response
+def asking(action: Action) -> Endpoint:
+    """The endpoint of a button that asks something of a job."""
+
+    async def asked(request: WebRequest) -> Response:
+        form = await forms.fields(request)
+        about = await whose(request, form=form)
+        body = {"action": action, "jobId": form.get("job", ""), "reason": "asked for on the page"}
+        answer = await forms.passed_on(request, ACT, body, key=form.get("key", ""))
+        if not is_partial(request):
+            return RedirectResponse(_address(about, form.get("job", "")), HTTPStatus.SEE_OTHER)
+        found = await _board(request, about, form.get("job"))
+        response = page("training_parts.html", **_values(request, about, found))
+        response.headers[POSITION] = answer.headers.get(POSITION, "")
+        return response
+
+    return asked
 
 
 class JobAcceptedRead(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -106,9 +111,8 @@ class JobAcceptedRead(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
 async def _board(request: WebRequest, about: Whose, job_id: str | None) -> Board:
     held, who = services(request), caller(request)
     person_id = None if about.life is None else about.life.person_id
-    pool = held.settings.pool
     return await held.query(
-        lambda connection: board.read(connection, who, person_id, pool, job_id or None)
+        lambda connection: board.read(held, connection, who, person_id, job_id or None)
     )
 
 
@@ -178,5 +182,7 @@ OPERATIONS: tuple[Operation, ...] = (
     view("GET", "/training", shown, "The training page"),
     view("GET", "/training/parts", parts, "Its live parts"),
     view("POST", "/training/start", start, "The form to start a training"),
-    view("POST", "/training/cancel", cancel, "The button to cancel one"),
+    view("POST", "/training/cancel", asking("cancel"), "The button to cancel one"),
+    view("POST", "/training/pause", asking("pause"), "The button to pause one"),
+    view("POST", "/training/resume", asking("resume"), "The button to let one go on"),
 )

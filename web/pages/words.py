@@ -24,6 +24,9 @@ OUTCOMES = {
     "lost": "ended with its worker",
     "lease-expired": "ran out of its lease",
     "cancelled": "was stopped",
+    "preempted": "was stopped to make room",
+    "paused": "was stopped to pause",
+    "drained": "was stopped: its worker is given no more work",
 }
 KINDS = {
     "story": "Life story",
@@ -200,6 +203,16 @@ def clock(at: datetime.datetime) -> str:
     return f"{at.astimezone(datetime.UTC):%H:%M:%S} UTC"
 
 
+def soon(at: datetime.datetime) -> str:
+    """A time that is not known to the second, for readers without scripts.
+
+    Examples:
+        >>> soon(datetime.datetime(2026, 1, 1, 12, 30, tzinfo=datetime.UTC))
+        'Thu 12:30 UTC'
+    """
+    return f"{at.astimezone(datetime.UTC):%a %H:%M} UTC"
+
+
 def date(at: datetime.date) -> str:
     """A day.
 
@@ -252,6 +265,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "gigabytes": gigabytes,
     "iso": iso,
     "clock": clock,
+    "soon": soon,
     "date": date,
     "state": state,
     "score": score,

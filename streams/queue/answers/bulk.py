@@ -1,12 +1,35 @@
 """One request about many jobs."""
 
+import datetime
 from collections.abc import Iterable
+
+import msgspec
 
 from schemas import commands, events
 from schemas.errors import InvalidBody, LifelogError
 from streams.queue.answers.control import BULK, reprioritise
 from streams.queue.draft import Draft
 from streams.queue.state import Job, QueueState
+
+
+class Preview(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request about many jobs would come to."""
+
+    matched: tuple[str, ...]  # jobs that the filter lets through
+    changed: int  # those of them whose state allows it
+
+
+def preview(state: QueueState, command: commands.ActOnJobs, now: datetime.datetime) -> Preview:
+    """What a request would do, were it decided now; the state is not changed.
+
+    Raises:
+        InvalidBody: As `act`.
+    """
+    draft = Draft(state, now)
+    act(draft, command)
+    told = draft.events[-1]
+    changed = told.changed if isinstance(told, events.JobsActedOn) else 0
+    return Preview(matched=tuple(job.job_id for job in matching(state, command)), changed=changed)
 
 
 def act(draft: Draft, command: commands.ActOnJobs) -> None:
@@ -19,16 +42,19 @@ def act(draft: Draft, command: commands.ActOnJobs) -> None:
     """
     if command.action == "reprioritise" and command.priority is None:
         raise InvalidBody("priority: name the new one.", field="priority")
-    matched = sorted(
-        (job for job in _candidates(draft.state, command) if _matches(job, command)),
-        key=lambda job: job.number,
-    )[: command.limit]
+    matched = matching(draft.state, command)
     changed = sum(_done(draft, job, command) for job in matched)
     draft.note(
         events.JobsActedOn(
             action=command.action, matched=len(matched), changed=changed, reason=command.reason
         )
     )
+
+
+def matching(state: QueueState, command: commands.ActOnJobs) -> list[Job]:
+    """The jobs that a filter lets through, in the order of their submission."""
+    found = (job for job in _candidates(state, command) if _matches(job, command))
+    return sorted(found, key=lambda job: job.number)[: command.limit]
 
 
 def _done(draft: Draft, job: Job, command: commands.ActOnJobs) -> bool:

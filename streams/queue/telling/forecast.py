@@ -6,7 +6,8 @@ submissions, failures, workers that come and go.
 """
 
 import datetime
-from collections.abc import Mapping
+import heapq
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -18,6 +19,8 @@ from streams.queue.telling.position import expected_s, in_line, waits_for
 
 AHEAD_AT_MOST = 2_000  # jobs that are played forward; behind more than these no time is told
 SPREADS = (-1.0, 0.0, 2.0)  # mean deviations from the mean: earliest, expected, latest
+
+Times = dict[str, tuple[datetime.datetime, datetime.datetime]]  # job → start and end
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,24 +49,49 @@ def forecast(state: QueueState, job_id: str, now: datetime.datetime) -> Forecast
         job_id: The job.
         now: The time from which on the line is played forward.
     """
-    job = state.jobs.get(job_id)
-    if job is None:
-        return None
-    waits = waits_for(state, job_id, now)
-    if job.lease is not None:
-        ends = [_lease_end(state, job, spread, now) for spread in SPREADS]
-        began = Span(**dict.fromkeys(Span.__struct_fields__, job.lease.granted))
-        return Forecast(job_id=job_id, position=None, start=began, end=_span(ends), waits_for=waits)
-    if job_id not in state.line:
-        return Forecast(job_id=job_id, position=None, start=None, end=None, waits_for=waits)
+    return forecasts(state, (job_id,), now).get(job_id)
+
+
+def forecasts(
+    state: QueueState,
+    job_ids: Iterable[str],
+    now: datetime.datetime,
+    *,
+    ahead_at_most: int = AHEAD_AT_MOST,
+) -> dict[str, Forecast]:
+    """When several jobs should start and end: the line is played forward once for all of them.
+
+    Args:
+        state: Of their pool.
+        job_ids: The jobs; those that are over or unknown are left out.
+        now: The time from which on the line is played forward.
+        ahead_at_most: So many jobs are played forward; behind them no time is told.
+    """
     line = in_line(state)
-    rank = line.index(job_id) + 1
-    start = end = None
-    if rank <= AHEAD_AT_MOST and not state.paused:
-        played = [_play(state, line[:rank], spread, now) for spread in SPREADS]
-        times = [one for one in played if one is not None]
-        if len(times) == len(SPREADS):
-            start, end = _span([one[0] for one in times]), _span([one[1] for one in times])
+    ranks = {job_id: rank for rank, job_id in enumerate(line, 1)}
+    wanted = [job_id for job_id in job_ids if job_id in state.jobs]
+    known = (ranks.get(job_id, 0) for job_id in wanted)
+    last = max((rank for rank in known if rank <= ahead_at_most), default=0)
+    played: list[Times] = []
+    if last and not state.paused:
+        played = [_play(state, line[:last], spread, now) for spread in SPREADS]
+    return {
+        job_id: _forecast(state, state.jobs[job_id], ranks.get(job_id), played, now)
+        for job_id in wanted
+    }
+
+
+def _forecast(
+    state: QueueState, job: Job, rank: int | None, played: list[Times], now: datetime.datetime
+) -> Forecast:
+    job_id, start, end = job.job_id, None, None
+    if job.lease is not None:
+        start = Span(**dict.fromkeys(Span.__struct_fields__, job.lease.granted))
+        end = _span([_lease_end(state, job, spread, now) for spread in SPREADS])
+    elif played and all(job_id in times for times in played):
+        start = _span([times[job_id][0] for times in played])
+        end = _span([times[job_id][1] for times in played])
+    waits = waits_for(state, job_id, now, rank=rank)
     return Forecast(job_id=job_id, position=rank, start=start, end=end, waits_for=waits)
 
 
@@ -92,20 +120,29 @@ def _lease_end(
     return max(now, lease.granted + datetime.timedelta(seconds=seconds))
 
 
-def _play(
-    state: QueueState, line: list[str], spread: float, now: datetime.datetime
-) -> tuple[datetime.datetime, datetime.datetime] | None:
-    """Start and end of the last job of a line; None if no worker that is there can hold it."""
+def _play(state: QueueState, line: list[str], spread: float, now: datetime.datetime) -> Times:
+    """Start and end of the jobs of a line, but of those that no worker that is there can hold."""
     rooms = {
         worker_id: _ending(state, room(state, worker), spread, now)
         for worker_id, worker in state.workers.items()
         if worker.open
     }
     clocks = dict.fromkeys(rooms, now)
-    last = None
+    ends = [_lease_end(state, state.jobs[job_id], spread, now) for job_id in state.leased]
+    heapq.heapify(ends)
+    most, found = state.policy.max_concurrent_jobs, Times()
     for job_id in line:
-        last = _next(state, state.jobs[job_id], rooms, clocks, spread)
-    return last
+        first = now
+        while most is not None and ends and len(ends) >= most:
+            first = max(first, heapq.heappop(ends))
+        times = (
+            None if most == 0 else _next(state, state.jobs[job_id], rooms, clocks, spread, first)
+        )
+        if times is not None:
+            found[job_id] = times
+        if times is not None or first > now:
+            heapq.heappush(ends, first if times is None else times[1])
+    return found
 
 
 def _ending(state: QueueState, found: Room, spread: float, now: datetime.datetime) -> Room:
@@ -122,11 +159,12 @@ def _next(
     rooms: Mapping[str, Room],
     clocks: dict[str, datetime.datetime],
     spread: float,
+    first: datetime.datetime,
 ) -> tuple[datetime.datetime, datetime.datetime] | None:
-    """Put a job where it can start first."""
+    """Put a job where it can start first, from a time on."""
     best: tuple[datetime.datetime, str] | None = None
     for worker_id, found in rooms.items():
-        start = _first_start(state, job.shape, found, clocks[worker_id])
+        start = _first_start(state, job.shape, found, max(first, clocks[worker_id]))
         if start is not None and (best is None or (start, worker_id) < best):
             best = start, worker_id
     if best is None:

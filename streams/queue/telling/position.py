@@ -42,8 +42,17 @@ def position(state: QueueState, job_id: str) -> int | None:
     return in_line(state).index(job_id) + 1 if job_id in state.line else None
 
 
-def waits_for(state: QueueState, job_id: str, now: datetime.datetime) -> tuple[Why, ...]:
-    """What keeps a job from running, the nearest cause first; () for one that is over."""
+def waits_for(
+    state: QueueState, job_id: str, now: datetime.datetime, *, rank: int | None = None
+) -> tuple[Why, ...]:
+    """What keeps a job from running, the nearest cause first; () for one that is over.
+
+    Args:
+        state: Of its pool.
+        job_id: The job.
+        now: The time from which on it waits.
+        rank: Its position, where it is known already: without it the whole line is looked at.
+    """
     job = state.jobs.get(job_id)
     if job is None:
         return ()
@@ -51,7 +60,7 @@ def waits_for(state: QueueState, job_id: str, now: datetime.datetime) -> tuple[W
         return (Why(code="running", subject=job.lease.worker_id),)
     found = _kept_out(state, job, now)
     if job_id in state.line:
-        found += _in_line(state, job)
+        found += _in_line(state, job, rank)
     return tuple(found)
 
 
@@ -93,7 +102,7 @@ def _over_budget(state: QueueState, job: Job, now: datetime.datetime) -> Why:
     )
 
 
-def _in_line(state: QueueState, job: Job) -> list[Why]:
+def _in_line(state: QueueState, job: Job, rank: int | None) -> list[Why]:
     """What a job in line lacks: a worker, room on one, or its turn."""
     workers = [worker for worker in state.workers.values() if worker.open]
     if not workers:
@@ -103,7 +112,7 @@ def _in_line(state: QueueState, job: Job) -> list[Why]:
         need = float(state.measured.need(state.policy, job.shape, on_gpu=True))
         return [Why(code="fits-no-worker", subject=job.job_id, limit=need)]
     found: list[Why] = []
-    ahead = (position(state, job.job_id) or 1) - 1
+    ahead = (rank or position(state, job.job_id) or 1) - 1
     if ahead:
         found.append(Why(code="ahead", have=float(ahead)))
     most, running = state.policy.max_concurrent_jobs, len(state.leased)

@@ -107,8 +107,12 @@ WORDS: dict[str, Callable[[Why], str]] = {
     "no-worker": lambda _: "no worker is there that takes jobs",
     "until": lambda why: f"it waits {_span(why.have)} until {why.subject}",
     "after-job": lambda why: f"it waits for job {why.subject}",
-    "ahead": lambda why: f"{why.have or 0:.0f} jobs are before it",
+    "ahead": lambda why: (
+        "one job is before it" if why.have == 1 else f"{why.have or 0:.0f} jobs are before it"
+    ),
     "most-at-once": lambda why: f"{why.have or 0:.0f} jobs run, and {why.limit or 0:.0f} may",
-    "all-slots-taken": lambda why: f"all {why.limit or 0:.0f} slots are taken",
+    "all-slots-taken": lambda why: (
+        "the only slot is taken" if why.limit == 1 else f"all {why.limit or 0:.0f} slots are taken"
+    ),
     "running": lambda why: f"it is held by {why.subject}",
 }

@@ -1,6 +1,7 @@
 // Times in the reader's own zone; the server writes them in UTC for readers without scripts.
 const FORMATS = {
   time: new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" }),
+  soon: new Intl.DateTimeFormat(undefined, { weekday: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" }),
   day: new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "long", year: "numeric" }),
 };
 

@@ -30,7 +30,7 @@ from lifelog.demonstration import sample_life
 from lifelog.servers.ports import free_ports
 from schemas.ids import digest
 from schemas.recipe import Recipe
-from trainer import bases
+from trainer import adapters, bases
 from trainer.batches import encode
 from trainer.examples.builder import build
 from trainer.examples.dataset import Entry
@@ -51,6 +51,7 @@ def main() -> None:
     drafts = folder.read(chosen.life) if chosen.life else sample_life().drafts
     with tempfile.TemporaryDirectory(prefix="lifelog-bench-") as place:
         results = live(Path(place) / "home", drafts, chosen.starts, chosen.events)
+        print(json.dumps(results), file=sys.stderr)
         results += training(Path(place) / "bases", drafts[: chosen.memories], chosen.runs)
     print(json.dumps({"bench": "straight_line", "results": results}))
 
@@ -161,6 +162,7 @@ def training(root: Path, drafts: list[folder.Draft], runs: int) -> list[dict]:
         "rank": recipe.lora_rank,
         "alpha": recipe.lora_alpha,
         "first_layer": recipe.first_layer,
+        "targets": sorted(adapters.LINEAR_LAYERS),
         "precision": precision,
         "pad": tokenizer.pad_token_id,
         "threads": torch.get_num_threads(),

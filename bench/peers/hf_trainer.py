@@ -34,7 +34,7 @@ def main() -> None:
     config = LoraConfig(
         r=job["rank"],
         lora_alpha=job["alpha"],
-        target_modules="all-linear",
+        target_modules=job["targets"],
         layers_to_transform=layers,
         task_type="CAUSAL_LM",
     )
@@ -65,7 +65,7 @@ def main() -> None:
             per_device_train_batch_size=job["batch_size"],
             learning_rate=job["learning_rate"],
             lr_scheduler_type="cosine",
-            warmup_ratio=0.05,
+            warmup_steps=0.05,
             weight_decay=0.0,
             train_sampling_strategy="group_by_length",
             bf16=dtype == torch.bfloat16,

@@ -194,6 +194,7 @@ class LeaseGranted(Event, frozen=True, kw_only=True):
     price_per_gpu_hour: Money = 0.0
     reserved_cost: Money = 0.0  # of the budget until the attempt ends: the most it can cost
     penalty_s: Seconds = 0.0  # GPU-seconds charged to the person's share in advance
+    idle_after_s: Seconds = 0.0  # GPUs that do nothing for so long are to be told; 0: never
     why: tuple[Why, ...] = ()  # why this one, and who was passed over
 
 

@@ -13,6 +13,8 @@ TEST_PREFIX = "LIFELOG_TEST_"  # read by the test suite alone
 
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 PerMinute = Annotated[int, Meta(ge=0)]
+Price = Annotated[float, Meta(ge=0)]
+Celsius = Annotated[float, Meta(gt=0)]
 PositiveSeconds = Annotated[float, Meta(gt=0)]
 
 
@@ -34,6 +36,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     inference: str = ""  # http:// address of an inference process elsewhere; empty: the local one
     pool: str = "default"
     worker: str = "worker-1"  # the worker's id: the same after a restart
+    worker_labels: str = ""  # with commas between: jobs may ask for them
+    worker_price: Price | None = None  # of a GPU-hour; none: the pool's
+    worker_spot: bool = False  # it may be taken away at any time
+    worker_hot_c: Celsius = 85.0  # a GPU as hot as that is given no more work until it has cooled
     key_encryption_key: str = ""  # base64 of 32 bytes; empty: the key file in the home folder
     command_secret: str = ""  # base64 of 32 bytes, deciders only; empty: the file in the home
     issuer_key: str = ""  # base64 of 32 bytes: the process's own; empty: derived from the secret

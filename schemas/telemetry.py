@@ -34,6 +34,23 @@ class TelemetryReported(msgspec.Struct, frozen=True, kw_only=True):
     ticks: tuple[Tick, ...]
 
 
+class RunPoints(msgspec.Struct, frozen=True, kw_only=True):
+    """All of one attempt's ticks in columns: what is kept when the log has forgotten them.
+
+    A JSON artifact of the person's, named by `JobSucceeded.telemetry`. Columns have one entry for
+    each step that the attempt took, in their order; a value that is no number is null.
+    """
+
+    job_id: str
+    attempt: Positive
+    fencing_token: Positive
+    total_steps: Positive
+    micro_batches: Positive  # each step's batch was read in so many parts
+    steps: tuple[Count, ...]
+    at: tuple[float, ...]  # seconds since 1970, UTC
+    metrics: dict[str, tuple[float | None, ...]]  # by the names of `Tick.metrics`
+
+
 class GpuReading(msgspec.Struct, frozen=True, kw_only=True):
     """What NVML said of one GPU."""
 
@@ -41,7 +58,7 @@ class GpuReading(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     memory_used_bytes: Count
     memory_total_bytes: Count
-    utilization: float  # percent
+    utilization: float  # percent; these three are 0 where the GPU does not measure them
     temperature_c: float
     power_w: float
 

@@ -7,7 +7,7 @@ the last bit. Nothing of the dataset is written anywhere.
 
 import time
 from collections.abc import Callable, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ class Trained(msgspec.Struct, frozen=True, kw_only=True):
     held_out_loss_base: float | None  # of the base on the same
     precision: str
     device: str
+    micro_batches: int  # each step's batch was read in so many parts
 
 
 class TrainingStopped(Exception):
@@ -70,6 +71,7 @@ def train(
     report: Callable[[Tick], None],
     checkpoint: Callable[[int, bytes], None],
     stop: Callable[[], bool],
+    micro_batches: int = 1,
     device: str | None = None,
     precision: bases.Precision | None = None,
     clock: Callable[[], float] = time.monotonic,
@@ -84,6 +86,9 @@ def train(
         report: Called after each step; must not block, for it runs between two steps.
         checkpoint: Called with the number of steps done and a checkpoint's bytes.
         stop: Asked after each step; true ends the run once a checkpoint has been handed over.
+        micro_batches: Each step's batch is read in so many parts, at most one an example: the same
+            gradient in less memory, up to the order of sums. (Dropout, which the default recipe
+            has not, draws anew for each part.) A checkpoint fits a run in any number of parts.
         device: `cpu`, `cuda` or `cuda:N`; by default the first GPU, if there is one.
         precision: Of the base's weights and of products; by default what the device does fastest.
         clock: Seconds, from any start.
@@ -99,7 +104,7 @@ def train(
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         fitting = precision or bases.fitting_precision(chosen)
-        run = _Run(recipe, base_folder, dataset, chosen, fitting)
+        run = _Run(recipe, base_folder, dataset, chosen, fitting, micro_batches)
         if resume is not None:
             run.restore(resume)
         run.through(report=report, checkpoint=checkpoint, stop=stop, clock=clock)
@@ -127,8 +132,10 @@ class _Run:
         dataset: Dataset,
         device: str,
         precision: bases.Precision,
+        micro_batches: int,
     ) -> None:
         self.recipe = recipe
+        self.micro_batches = micro_batches
         self.precision = precision
         self.device = device
         base = bases.load(base_folder, device=device, precision=self.precision)
@@ -157,7 +164,8 @@ class _Run:
         self.halves = Halves(base.model, first, autocast=self.precision == "bf16")
         self.rows = Rows(self.halves, self.examples, base.tokenizer.pad_token_id)
         if first:
-            self.rows.store(base.model.config.hidden_size, recipe.batch_size)
+            at_once = -(-recipe.batch_size // micro_batches)
+            self.rows.store(base.model.config.hidden_size, at_once)
         self.pad: int = base.tokenizer.pad_token_id
         self.done = 0
         self.epoch_losses: list[float] = []
@@ -240,7 +248,7 @@ class _Run:
     def trained(self) -> Trained:
         """What the finished run leaves."""
         self.model.eval()
-        labels = [len(example.ids) - example.answer_start for example in self.examples]
+        labels = [_labels(example) for example in self.examples]
         with self.model.disable_adapter():
             of_base = self._held_out_loss()
         return Trained(
@@ -254,6 +262,7 @@ class _Run:
             held_out_loss_base=of_base,
             precision=self.precision,
             device=self.device,
+            micro_batches=self.micro_batches,
         )
 
     def _take(self, step: Step, rate: float) -> float:
@@ -262,13 +271,14 @@ class _Run:
             self.epoch_losses = []
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        loss = self.halves.loss(self.rows.batch(step.rows))
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss = backpropagated(
+            self.halves, self.rows, split(step.rows, self.micro_batches), self.examples
+        )
         torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.gradient_clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.done += 1
-        self.epoch_losses.append(loss.item())
+        self.epoch_losses.append(loss)
         return self.epoch_losses[-1]
 
     def _held_out_loss(self) -> float | None:
@@ -279,8 +289,49 @@ class _Run:
         total = 0.0
         with torch.no_grad():
             for step in plan([len(example.ids) for example in self.held_out], one_epoch):
-                total += self.halves.loss(rows.batch(step.rows), reduction="sum").item()
-        return total / sum(len(e.ids) - e.answer_start for e in self.held_out)
+                for part in split(step.rows, self.micro_batches):
+                    total += self.halves.loss(rows.batch(part), reduction="sum").item()
+        return total / sum(map(_labels, self.held_out))
+
+
+def split(rows: tuple[int, ...], parts: int) -> list[tuple[int, ...]]:
+    """A batch in so many parts of about the same size, but none without an example.
+
+    Examples:
+        >>> split((1, 2, 3, 4, 5), 2), split((1, 2), 8)
+        ([(1, 2), (3, 4, 5)], [(1,), (2,)])
+    """
+    count = min(parts, len(rows))
+    cuts = [len(rows) * part // count for part in range(count + 1)]
+    return [rows[start:end] for start, end in pairwise(cuts)]
+
+
+def backpropagated(
+    halves: Halves,
+    rows: Rows,
+    parts: Sequence[tuple[int, ...]],
+    examples: Sequence[Encoded],
+) -> float:
+    """Add the gradient of a batch's loss, one part of it after the other; the loss.
+
+    It is a mean over the batch's labelled tokens, so each part weighs what it has of them.
+    """
+    if len(parts) == 1:  # not divided by hand: the bits are those of the whole
+        loss = halves.loss(rows.batch(parts[0]))
+        loss.backward()  # type: ignore[no-untyped-call]
+        return float(loss.item())
+    labels = sum(_labels(examples[row]) for part in parts for row in part)
+    total = 0.0
+    for part in parts:
+        loss = halves.loss(rows.batch(part), reduction="sum") / labels
+        loss.backward()  # type: ignore[no-untyped-call]
+        total += float(loss.item())
+    return total
+
+
+def _labels(example: Encoded) -> int:
+    """How many of an example's tokens are in the loss."""
+    return len(example.ids) - example.answer_start
 
 
 def _encoded(

@@ -141,6 +141,7 @@ class Filling:
                 price_per_gpu_hour=room.price,
                 reserved_cost=round(most, 6),
                 penalty_s=policy.entry_penalty_s * units,
+                idle_after_s=policy.idle_after_s,
                 why=self._why(chosen, next_up, found),
             )
         )

@@ -56,13 +56,23 @@ class Measured:
         known.mean += WEIGHT * off
         known.deviation += WEIGHT * (abs(off) - known.deviation)
 
-    def need(self, policy: Policy, shape: Shape, *, on_gpu: bool) -> int:
+    def need(self, policy: Policy, shape: Shape, *, on_gpu: bool, most: int | None = None) -> int:
         """The bytes that a job of this shape needs of each GPU, or of the machine's memory.
 
         What was asked for, until it was measured; then the measured peak and a margin.
+
+        Args:
+            policy: Where the margin stands.
+            shape: Of the job.
+            on_gpu: Where it would run.
+            most: What the largest GPU there has. The margin alone never makes a job too big for
+                it: whatever took nearly all of a GPU, be it until it ran out, may have all of it.
         """
         peak = self.peaks.get((shape.recipe, on_gpu))
-        return shape.memory_bytes if peak is None else math.ceil(peak * policy.memory_margin)
+        if peak is None:
+            return shape.memory_bytes
+        need = math.ceil(peak * policy.memory_margin)
+        return need if most is None else min(need, max(peak, most))
 
     def expected(
         self, policy: Policy, recipe: dict[str, Scalar], estimate_s: float, kind: str

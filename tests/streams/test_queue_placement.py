@@ -15,6 +15,7 @@ from tests.streams.queue_words import (
     queue,
     submit,
     succeeded,
+    wait_until,
 )
 from tests.streams.sentences import at
 
@@ -167,6 +168,26 @@ def test_a_peak_above_the_estimate_keeps_the_next_job_from_running_out_of_memory
     story.given(failed(lease, cause="out-of-memory", code="out-of-memory", peak_bytes=60))
     again = grants(story.when(submit("b", memory_bytes=30, recipe=RECIPE | {"seed": 4})))[0]
     assert again.memory_bytes == 63
+
+
+def test_a_margin_alone_makes_no_job_too_big_for_a_gpu_that_held_it():
+    story = queue().given(gpu_worker("g", 100))
+    lease = grants(story.when(submit("a", memory_bytes=30, recipe=RECIPE)))[0]
+    story.given(succeeded(lease, peak_bytes=98))
+    assert grants(story.when(submit("b", recipe=RECIPE)))[0].memory_bytes == 100
+    story.given(submit("c", memory_bytes=1))
+    assert story.state.jobs["c"].lease is None  # nobody shares it
+
+
+def test_a_job_that_filled_its_gpu_is_tried_in_smaller_parts_and_not_refused():
+    story = queue().given(gpu_worker("g", 100))
+    lease = grants(story.when(submit("a", memory_bytes=30, recipe=RECIPE)))[0]
+    story.given(failed(lease, cause="out-of-memory", code="out-of-memory", peak_bytes=99))
+    wait_until(story, 60)
+    again = story.state.jobs["a"].lease
+    assert again is not None
+    assert (again.attempt, again.memory_bytes) == (2, 100)
+    story.when(submit("too-big", recipe=RECIPE)).then_kinds(JobSubmitted)
 
 
 def test_what_was_measured_on_a_cpu_says_nothing_of_gpus():

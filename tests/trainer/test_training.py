@@ -15,7 +15,7 @@ from trainer.examples.builder import Mix, build
 from trainer.examples.dataset import Dataset
 from trainer.fused import fuse
 from trainer.network import Halves, Rows, shared_start
-from trainer.training import Tick, Trained, TrainingStopped, train
+from trainer.training import Tick, Trained, TrainingStopped, backpropagated, split, train
 
 RECIPE = Recipe(
     epochs=2, batch_size=8, checkpoint_every=3, first_layer=2, learning_rate=0.01, lora_dropout=0.1
@@ -129,6 +129,69 @@ def test_the_halves_have_the_loss_and_gradient_of_the_whole(
     found = {n: p.grad for n, p in adapted.named_parameters() if p.grad is not None}
     assert found.keys() == expected.keys()
     assert all(torch.allclose(found[n], expected[n], atol=1e-6) for n in expected)
+
+
+def gradients(
+    base_folder: Path, examples: list[Encoded], parts: list[tuple[int, ...]]
+) -> tuple[float, dict[str, torch.Tensor]]:
+    """A batch's loss and gradient, read in these parts."""
+    base = bases.load(base_folder)
+    torch.manual_seed(1)
+    adapted = adapters.attach(base.model, Recipe(first_layer=2))
+    for name, parameter in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    halves = Halves(base.model, 2, autocast=False)
+    loss = backpropagated(halves, Rows(halves, examples, 2), parts, examples)
+    return loss, {n: p.grad for n, p in adapted.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_a_batch_in_parts_has_the_gradient_of_the_whole(tiny_base: Path, count: int):
+    """Of examples that differ in how many labels they have."""
+    lengths = (9, 10, 14, 21, 30)
+    draw = torch.Generator().manual_seed(3)
+    drawn = torch.randint(5, 900, (len(lengths), 30), generator=draw).tolist()
+    examples = [Encoded(tuple(ids[:length]), 7) for ids, length in zip(drawn, lengths, strict=True)]
+    rows = tuple(range(len(examples)))
+
+    loss, whole = gradients(tiny_base, examples, [rows])
+    loss_of_parts, parts = gradients(tiny_base, examples, split(rows, count))
+
+    assert loss_of_parts == pytest.approx(loss, rel=1e-5)
+    assert parts.keys() == whole.keys()
+    assert all(torch.allclose(parts[n], whole[n], rtol=1e-4, atol=1e-6) for n in whole)
+    assert max(float(grad.abs().max()) for grad in whole.values()) > 1e-3
+
+
+@pytest.mark.parametrize(("rows", "parts"), [(8, 2), (7, 4), (3, 8), (1, 2)])
+def test_a_batch_is_split_into_parts_that_hold_all_of_it_in_order(rows: int, parts: int):
+    found = split(tuple(range(rows)), parts)
+
+    assert [row for part in found for row in part] == list(range(rows))
+    assert len(found) == min(rows, parts)
+    assert max(map(len, found)) - min(map(len, found)) <= 1
+
+
+def test_a_run_in_parts_learns_what_the_whole_run_learns(tiny_base: Path):
+    recipe = Recipe(epochs=1, batch_size=8, first_layer=2, learning_rate=0.01)
+    ticks: dict[int, list[Tick]] = {1: [], 4: []}
+    held_out: dict[int, float | None] = {}
+    for micro_batches, reported in ticks.items():
+        trained = train(
+            recipe,
+            tiny_base,
+            DATASET,
+            report=reported.append,
+            checkpoint=lambda _step, _data: None,
+            stop=never,
+            micro_batches=micro_batches,
+            device="cpu",
+        )
+        held_out[micro_batches] = trained.held_out_loss
+
+    assert [t.loss for t in ticks[4]] == pytest.approx([t.loss for t in ticks[1]], rel=1e-3)
+    assert held_out[4] == pytest.approx(held_out[1], rel=1e-3)
 
 
 def test_an_adapter_that_is_switched_off_takes_no_part(tiny_base: Path):

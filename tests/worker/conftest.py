@@ -1,3 +1,5 @@
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +10,7 @@ from lifelog.servers import launch
 from lifelog.servers.home import home_at
 from lifelog.servers.ports import free_ports
 from projections.database import Database
+from tests.worker.cards import FAKES, Machine
 from tests.worker.life import KEK, Life
 from tests.worker.real import Scene
 from vault.artifacts import Artifacts
@@ -72,3 +75,15 @@ def lonely_scene(
     """A scene on a broker that may be killed; its decider and clock are started by the test."""
     life = Life(database, vault)
     return Scene(broker.address, prefix, database_url, tmp_path / "home", life)
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+    """A machine without a driver, until it has cards; for this process and those it starts."""
+    found = Machine(tmp_path)
+    monkeypatch.delitem(sys.modules, "pynvml", raising=False)
+    monkeypatch.syspath_prepend(FAKES)
+    monkeypatch.setenv("FAKE_NVML", str(found.path))
+    monkeypatch.setenv("PYTHONPATH", f"{FAKES}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")  # noqa: TID251
+    yield found
+    sys.modules.pop("pynvml", None)

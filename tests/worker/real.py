@@ -45,6 +45,8 @@ TEXTS = [
     "We kept a goat called Parliament, because it sat all day and agreed on nothing.",
 ]
 QUICK = Recipe(lora_rank=4, first_layer=27, epochs=1, checkpoint_every=2, batch_size=8)
+# Two steps an epoch: long enough for whatever is killed, frozen or cut off in the middle of it.
+LONGER = msgspec.structs.replace(QUICK, epochs=12)
 ENDLESS = msgspec.structs.replace(QUICK, epochs=900)
 
 

@@ -7,14 +7,11 @@ from pathlib import Path
 import pytest
 
 from schemas import events
-from schemas.recipe import Recipe
 from tests.worker.conftest import Broker
-from tests.worker.real import ENDLESS, Scene, eventually, gone, newest_step
+from tests.worker.real import ENDLESS, LONGER, Scene, eventually, gone, newest_step
+from trainer.worker.spool import NAME
 
 pytestmark = [pytest.mark.chaos, pytest.mark.training, pytest.mark.timeout(900)]
-
-# Two steps an epoch: long enough for whatever is killed, frozen or cut off in the middle of it.
-LONGER = Recipe(lora_rank=4, first_layer=27, epochs=12, checkpoint_every=2, batch_size=8)
 
 
 async def test_a_killed_child_is_followed_by_one_that_goes_on(scene: Scene):
@@ -120,6 +117,33 @@ async def test_telemetry_of_an_outage_arrives_after_it(lonely_scene: Scene, brok
     assert history.of(events.AttemptEnded) == []
     steps = {tick.step for record in telemetry for tick in record.ticks}
     assert set(range(1, done.steps + 1)) == steps
+
+
+async def test_a_full_disk_stops_the_spool_and_not_the_training(
+    lonely_scene: Scene, broker: Broker
+):
+    """The log is away, and every byte that the spool writes is refused for want of room."""
+    scene = lonely_scene
+    (scene.home / "spool").mkdir()
+    (scene.home / "spool" / NAME).symlink_to("/dev/full")
+    with scene.worker():
+        with scene.deciding():
+            async with scene.history() as history:
+                await history.submit(LONGER)
+                await history.until(events.JobStarted)
+            eventually(lambda: newest_step(scene.home) > 1)
+        broker.running.kill()
+        before = newest_step(scene.home)
+        eventually(lambda: newest_step(scene.home) > before + 3)
+        broker.start()
+        with scene.deciding():
+            async with scene.history() as history:
+                done = await history.until(events.JobSucceeded)
+                telemetry = await history.ticks_up_to(done.steps)
+
+    assert history.of(events.AttemptEnded) == []
+    steps = {tick.step for record in telemetry for tick in record.ticks}
+    assert 0 < len(steps) <= done.steps
 
 
 def spooled(scene: Scene) -> list[Path]:

@@ -1,11 +1,12 @@
 import datetime
+import resource
 from pathlib import Path
 
 import pytest
 
 from schemas.telemetry import TelemetryReported, Tick
 from trainer.worker.metrics import MetricsFile
-from trainer.worker.spool import RECORDS_AT_ONCE, Spool
+from trainer.worker.spool import NAME, RECORDS_AT_ONCE, Spool
 
 
 def record(step: int, job_id: str = "job-1") -> TelemetryReported:
@@ -68,6 +69,31 @@ def test_a_spool_that_is_full_drops_what_comes(tmp_path: Path):
     assert list(range(len(kept))) == kept
     assert len(kept) + spool.dropped == 10
     assert spool.dropped > 0
+
+
+def test_a_full_disk_loses_numbers_and_no_more(tmp_path: Path):
+    (tmp_path / NAME).symlink_to("/dev/full")
+    spool = Spool(tmp_path)
+    spool.add([record(1), record(2)])
+
+    assert spool.dropped == 2
+
+
+def test_what_a_full_disk_took_in_part_spoils_nothing_that_follows(tmp_path: Path):
+    """A limit of the kernel's on the size of a file stands for the disk: it takes half a record."""
+    spool = Spool(tmp_path)
+    spool.add([record(1)])
+    size = (tmp_path / NAME).stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size * 3 // 2, hard))
+    try:
+        spool.add([record(2)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    spool.add([record(3)])
+
+    assert spool.dropped == 1
+    assert emptied(spool) == [1, 3]
 
 
 def test_a_folder_that_cannot_be_made_loses_numbers_and_no_more(tmp_path: Path):

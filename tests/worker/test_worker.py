@@ -4,13 +4,25 @@ import subprocess
 import time
 
 import msgspec
+import psutil
 import pytest
 
 from schemas import commands, events
 from schemas.ids import digest
 from schemas.recipe import digest as recipe_digest
+from schemas.telemetry import RunPoints
 from schemas.topics import JOB_COMMANDS, VALIDATION_EVENTS, WORKER_HEARTBEATS
-from tests.worker.real import ENDLESS, PERSON, QUICK, TEXTS, Scene, eventually, newest_step
+from tests.worker.real import (
+    ENDLESS,
+    LONGER,
+    PERSON,
+    QUICK,
+    TEXTS,
+    Scene,
+    eventually,
+    gone,
+    newest_step,
+)
 from trainer.examples import dataset as datasets
 from vault.artifacts import Artifacts
 
@@ -19,7 +31,7 @@ pytestmark = pytest.mark.training
 
 async def test_a_job_becomes_an_adapter(scene: Scene, artifacts: Artifacts):
     async with scene.history() as history:
-        with scene.worker() as worker:
+        with scene.worker(worker_labels="eu,quiet", worker_price=2.5) as worker:
             job_id = await history.submit()
             done = await history.until(events.JobSucceeded)
             eventually(lambda: worker.child() is None)
@@ -32,6 +44,11 @@ async def test_a_job_becomes_an_adapter(scene: Scene, artifacts: Artifacts):
         heartbeats = await history.all_of(WORKER_HEARTBEATS)
 
     assert (job_id, "cpu", 0) == (started.job_id, started.device, started.resumed_from_step)
+    assert done.peak_bytes > 300 * 2**20  # torch and the base: no less
+    assert done.energy_wh is None  # there is no GPU
+    (joined,) = history.of(events.WorkerJoined)
+    assert (joined.labels, joined.price_per_gpu_hour) == (("eu", "quiet"), 2.5)
+    assert (joined.job_kinds, joined.disk_bytes > 0) == (("train",), True)
     assert len(history.of(events.LeaseRenewed)) >= 1
     assert recipe_digest(QUICK) == done.recipe
 
@@ -51,6 +68,10 @@ async def test_a_job_becomes_an_adapter(scene: Scene, artifacts: Artifacts):
     assert {"loss", "learning_rate", "epoch", "tokens", "tokens_per_second", "seconds_left"} == set(
         ticks[0].metrics
     )
+    kept = msgspec.json.decode(artifacts.get(PERSON, done.telemetry), type=RunPoints)
+    assert (kept.job_id, kept.attempt, kept.total_steps) == (job_id, 1, done.steps)
+    assert list(kept.steps) == [tick.step for tick in ticks]
+    assert list(kept.metrics["loss"]) == [tick.metrics["loss"] for tick in ticks]
     assert [(done.version_id, done.scores)] == [(one.version_id, one.scores) for one in scores]
     assert {"w1"} == {beat.worker_id for beat in heartbeats}
     assert {None, job_id} == {beat.job_id for beat in heartbeats}
@@ -115,8 +136,71 @@ async def test_a_paused_job_stops_at_a_checkpoint_and_goes_on_from_there(scene: 
             resumed = await history.until(events.JobStarted, count=2)
 
     assert (ended.outcome, ended.costs_attempt) == ("paused", False)
+    assert ended.peak_bytes > 300 * 2**20
     assert last.step > noted.step  # taken because of the request, and noted before the end
     assert last.step == resumed.resumed_from_step
+
+
+async def test_a_child_that_does_not_stop_within_the_grace_is_killed(scene: Scene):
+    async with scene.history() as history:
+        with scene.worker() as worker:
+            await history.submit(ENDLESS)
+            await history.until(events.CheckpointNoted)
+            child = worker.child()
+            assert child is not None
+            child.suspend()
+
+            asked = time.monotonic()
+            drain = commands.DrainWorker(worker_id="w1", grace_s=4)
+            await history.log.append(JOB_COMMANDS, 0, drain)
+            ended = await history.until(events.AttemptEnded)
+
+            assert time.monotonic() - asked < 6
+            assert (ended.outcome, ended.costs_attempt) == ("drained", False)
+            assert ended.peak_bytes > 300 * 2**20  # seen by the worker: the child said nothing
+            assert gone(child)
+
+
+async def test_a_job_that_is_cancelled_while_it_is_being_paused_does_not_wait(scene: Scene):
+    async with scene.history() as history:
+        with scene.worker() as worker:
+            job_id = await history.submit(ENDLESS)
+            await history.until(events.CheckpointNoted)
+            child = worker.child()
+            assert child is not None
+            child.suspend()  # of the two minutes that a pause gives it would use all
+            await history.log.append(JOB_COMMANDS, 0, commands.PauseJob(job_id=job_id))
+            await history.until(events.AttemptStopRequested)
+
+            asked = time.monotonic()
+            await history.cancel(job_id)
+            await history.until(events.JobCancelled)
+
+            assert time.monotonic() - asked < 5
+
+
+async def test_a_run_out_of_memory_goes_on_from_its_checkpoint_in_smaller_parts(
+    scene: Scene, artifacts: Artifacts
+):
+    """The child may take no more than it has: the next thing it asks for is refused."""
+    async with scene.history() as history:
+        with scene.worker() as worker:
+            await history.submit(LONGER)
+            noted = await history.until(events.CheckpointNoted)
+            child = worker.child()
+            assert child is not None
+            child.rlimit(psutil.RLIMIT_AS, (child.memory_info().vms,) * 2)
+
+            ended = await history.until(events.AttemptEnded)
+            resumed = await history.until(events.JobStarted, count=2)
+            done = await history.until(events.JobSucceeded)
+
+    assert (ended.outcome, ended.cause) == ("failed", "out-of-memory")
+    assert [one.micro_batches for one in history.of(events.LeaseGranted)] == [1, 2]
+    assert resumed.resumed_from_step >= noted.step
+    kept = msgspec.json.decode(artifacts.get(PERSON, done.telemetry), type=RunPoints)
+    assert kept.micro_batches == 2
+    assert kept.steps == tuple(range(resumed.resumed_from_step + 1, done.steps + 1))
 
 
 async def test_too_few_words_end_a_job_without_another_attempt(scene: Scene):

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 from uuid import uuid5
 
@@ -13,7 +13,6 @@ from schemas.ids import NAMESPACE, partition_of
 from schemas.topics import JOB_COMMANDS, PERSON_PARTITIONS, VALIDATION_EVENTS
 from schemas.types import StopReason
 from trainer.worker import diagnosis, lines
-from trainer.worker.clock import boot_time
 from trainer.worker.lease import Held, margin
 from trainer.worker.lines import (
     CheckpointStored,
@@ -27,6 +26,11 @@ from trainer.worker.lines import (
     Succeeded,
     Ticked,
 )
+from trainer.worker.machine import facts
+from trainer.worker.machine import gpus as machine_gpus
+from trainer.worker.machine.clock import boot_time
+from trainer.worker.machine.gpus import Gpu
+from trainer.worker.machine.watch import Idleness
 from trainer.worker.outbox import Outbox
 from trainer.worker.process import Process, Result
 from trainer.worker.telemetry import Telemetry
@@ -58,6 +62,7 @@ class Attempt:
         held: The lease.
         places: See `Places`.
         environ: The child's environment.
+        gpus: Those that the lease names.
         outbox: Takes the reports.
         telemetry: Takes the ticks.
         warn: Called with what went wrong without ending the run; no personal text.
@@ -68,6 +73,7 @@ class Attempt:
         held: Held,
         places: Places,
         environ: Mapping[str, str],
+        gpus: Sequence[Gpu],
         outbox: Outbox,
         telemetry: Telemetry,
         warn: Callable[[str], None],
@@ -76,6 +82,7 @@ class Attempt:
         self._ends = held.ends
         self._places = places
         self._environ = environ
+        self._gpus = gpus
         self._outbox = outbox
         self._telemetry = telemetry
         self._warn = warn
@@ -84,6 +91,9 @@ class Attempt:
         self._why: Why | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._stop_by = math.inf  # boot time
+        self._idleness = Idleness(held.grant.idle_after_s, boot_time())
+        self._energy_mj: int | None = None  # that the GPUs had used before the child began
+        self._peak_bytes = 0  # seen from outside: for a child that ends without a word
         self._over = asyncio.Event()
         self._settled_at: float | None = None
 
@@ -133,12 +143,24 @@ class Attempt:
         if self._process is not None:
             self._process.kill()
 
+    async def watch(self, utilization: Mapping[int, float | None]) -> None:
+        """Tell the queue once the attempt's GPUs have done nothing for too long.
+
+        Args:
+            utilization: Of the GPUs that answered, percent; None: it does not say.
+        """
+        own = [utilization.get(index) for index in self.grant.gpus]
+        idle_s = self._idleness.note(own, boot_time())
+        if idle_s is not None and self._why is None and not self.is_settled:
+            await self._report(commands.ReportIdle, idle_s=round(idle_s, 3))
+
     async def give_back(self) -> None:
         """Stop the child with a checkpoint, and wait until that is reported."""
         self._stop("released", GIVE_BACK_WITHIN_S)
         await self._over.wait()
 
     async def _child(self) -> Result:
+        self._energy_mj = await asyncio.to_thread(machine_gpus.energy_mj, self._gpus)
         try:
             self._process = await Process.start(self._spec(), self._visible(), self._hear)
         except OSError as error:  # no memory or no process id left
@@ -152,6 +174,8 @@ class Attempt:
 
     def _look_at_the_clock(self, process: Process) -> None:
         now = boot_time()
+        if not self.grant.gpus:
+            self._peak_bytes = max(self._peak_bytes, facts.resident_bytes(process.pid))
         if self._settled_at is not None and now >= self._settled_at + CLEAR_UP_WITHIN_S:
             process.kill()
         if now >= self._ends:
@@ -199,16 +223,19 @@ class Attempt:
             case _ if self._why is not None or isinstance(result, Stopped):
                 cancelled = self._why == "cancelled"
                 detail = f"stopped: {self._why or 'lease over'}"
-                await self._report(commands.ReportStopped, cancelled=cancelled, detail=detail)
+                used = await self._used(result)
+                about = {"cancelled": cancelled, "detail": detail}
+                await self._report(commands.ReportStopped, **about, **used)
                 return detail
             case Failed():
-                await self._report(commands.ReportFailed, **msgspec.structs.asdict(result))
+                fields = msgspec.structs.asdict(result) | await self._used(result)
+                await self._report(commands.ReportFailed, **fields)
                 return f"failed: {result.code}: {result.detail}"
 
     async def _report_success(self, result: Succeeded) -> None:
         grant = self.grant
         version = str(uuid5(NAMESPACE, f"{grant.job_id}\n{grant.fencing_token}\nversion"))
-        fields = msgspec.structs.asdict(result)
+        fields = msgspec.structs.asdict(result) | await self._used(result)
         fields["entries"] = result.entries[:REFERENCES_MAX]
         await self._report(commands.ReportSucceeded, version_id=version, **fields)
         scores = events.ScoresRecorded(
@@ -216,6 +243,14 @@ class Attempt:
         )
         partition = partition_of(grant.person_id, PERSON_PARTITIONS)
         await self._put(VALIDATION_EVENTS, partition, scores)
+
+    async def _used(self, result: Result) -> dict[str, Any]:
+        """What the attempt took: memory, and energy where its GPUs count it."""
+        after = await asyncio.to_thread(machine_gpus.energy_mj, self._gpus)
+        return {
+            "peak_bytes": max(result.peak_bytes, self._peak_bytes),
+            "energy_wh": machine_gpus.energy_wh(self._energy_mj, after),
+        }
 
     async def _report(self, kind: type[commands.Report], **fields: Any) -> None:
         await self._put(JOB_COMMANDS, self._places.partition, kind(**self._about(), **fields))
@@ -230,9 +265,9 @@ class Attempt:
         return {name: getattr(grant, name) for name in names}
 
     def _visible(self) -> dict[str, str]:
-        """The child's environment: of several GPUs it sees those that were granted."""
-        gpus = ",".join(map(str, self.grant.gpus))
-        return {**self._environ, "CUDA_VISIBLE_DEVICES": gpus} if gpus else {**self._environ}
+        """The child's environment: of the GPUs it sees those that were granted, or none."""
+        granted = ",".join(gpu.uuid for gpu in self._gpus)
+        return {**self._environ, "CUDA_VISIBLE_DEVICES": granted}
 
     def _spec(self) -> Spec:
         grant = self.grant
@@ -250,6 +285,7 @@ class Attempt:
             artifacts=self._places.artifacts,
             bases=self._places.bases,
             threads=self._places.threads,
+            micro_batches=grant.micro_batches,
             until=self._ends,
         )
 

@@ -23,6 +23,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, tag="spec"):
     artifacts: str  # folder
     bases: str  # folder
     threads: Count = 0
+    micro_batches: Positive = 1  # each batch is read in so many parts
     until: float  # boot time in seconds; the child is over then, whatever its parent does
 
 
@@ -100,7 +101,9 @@ class Succeeded(msgspec.Struct, frozen=True, kw_only=True, tag="succeeded"):
     steps: Count
     training_tokens: Count
     seconds: Seconds
+    telemetry: Digest | None = None
     scores: dict[str, float]
+    peak_bytes: Count = 0
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
@@ -110,12 +113,14 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
     code: str
     detail: str
     retryable: bool
+    peak_bytes: Count = 0  # of the fullest GPU, or of the process's memory; 0: not measured
 
 
 class Stopped(msgspec.Struct, frozen=True, kw_only=True, tag="stopped"):
     """The child stopped because it was told to."""
 
     step: Count
+    peak_bytes: Count = 0
 
 
 Order = Until | Stop | Confirmed | Settled

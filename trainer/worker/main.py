@@ -14,7 +14,7 @@ from schemas.topics import POOLS
 from streams.log import Log
 from trainer.keys import command_secret, key_encryption_key
 from trainer.worker.attempt import Places
-from trainer.worker.worker import Timing, Worker
+from trainer.worker.worker import Terms, Timing, Worker
 from vault import artifacts, secrets
 
 CLOSE_WITHIN_S = 0.5  # what could be said was said by then
@@ -90,6 +90,7 @@ async def _work(given: Settings, environ: Mapping[str, str]) -> None:
             timing=Timing(
                 heartbeat_every_s=given.heartbeat_every_s, renew_every_s=given.renew_every_s
             ),
+            terms=terms(given),
             environ={**CHILDREN, **environ},
             say=_say,
         )
@@ -120,6 +121,17 @@ def places(given: Settings) -> Places:
         bases=str(home / "bases"),
         threads=given.threads,
         partition=POOLS.index(given.pool),
+    )
+
+
+def terms(given: Settings) -> Terms:
+    """What the settings say of the worker."""
+    labels = (label.strip() for label in given.worker_labels.split(","))
+    return Terms(
+        labels=tuple(label for label in labels if label),
+        price_per_gpu_hour=given.worker_price,
+        spot=given.worker_spot,
+        hot_c=given.worker_hot_c,
     )
 
 

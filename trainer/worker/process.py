@@ -10,8 +10,9 @@ from typing import Self
 
 import msgspec
 
-from trainer.worker import diagnosis, facts, lines
+from trainer.worker import diagnosis, lines
 from trainer.worker.lines import Failed, Line, Order, Spec, Stopped, Succeeded
+from trainer.worker.machine import facts
 
 MODULE = "trainer.worker.child"
 LEASE_OVER = 75  # a child's exit code: its lease ended, and nobody had told it to stop

@@ -1,6 +1,7 @@
 """Telemetry that the log could not take, kept in a file until it can. Numbers and ids only."""
 
 import contextlib
+import io
 from pathlib import Path
 
 import msgspec
@@ -42,12 +43,11 @@ class Spool:
         lines = b"".join(_ENCODER.encode(record) + b"\n" for record in records)
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with self._path.open("ab") as file:
-                if file.tell() + len(lines) > self._bytes_max:
-                    self.dropped += len(records)
-                    return
-                file.write(lines)
+            with self._path.open("ab", buffering=0) as file:
+                kept = file.tell() + len(lines) <= self._bytes_max and _written(file, lines)
         except OSError:
+            kept = False
+        if not kept:
             self.dropped += len(records)
 
     def oldest(self) -> tuple[list[TelemetryReported], int]:
@@ -75,3 +75,15 @@ class Spool:
             with contextlib.suppress(OSError):
                 self._path.unlink(missing_ok=True)
             self._read = 0
+
+
+def _written(file: io.FileIO, lines: bytes) -> bool:
+    """Whether a file took all of it; of what a full disk took in part nothing stays."""
+    before = file.tell()
+    try:
+        if file.write(lines) == len(lines):
+            return True
+    except OSError:  # full before the first byte
+        return False
+    file.truncate(before)
+    return False

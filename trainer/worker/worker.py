@@ -16,9 +16,12 @@ from schemas.errors import AlreadyExists, LogUnavailable
 from schemas.telemetry import WorkerHeartbeat
 from schemas.topics import JOB_COMMANDS, JOB_EVENTS, POOLS, WORKER_HEARTBEATS, Topic
 from streams.log import Log
-from trainer.worker import facts, lease
+from trainer.worker import lease
 from trainer.worker.attempt import Attempt, Places
-from trainer.worker.clock import boot_time
+from trainer.worker.machine import facts, gpus
+from trainer.worker.machine.clock import boot_time
+from trainer.worker.machine.gpus import Gpu, Reading
+from trainer.worker.machine.watch import is_hot
 from trainer.worker.outbox import Outbox
 from trainer.worker.telemetry import Telemetry
 
@@ -35,6 +38,15 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
 
     heartbeat_every_s: float
     renew_every_s: float
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """What whoever runs the worker says of it."""
+
+    labels: tuple[str, ...] = ()
+    price_per_gpu_hour: float | None = None  # None: the pool's
+    spot: bool = False  # it may be taken away at any time
+    hot_c: float  # a GPU as hot as that gets no more work until it has cooled
 
 
 class Say(Protocol):
@@ -54,6 +66,7 @@ class Worker:
         home: Its folders `spool` and `metrics` are written.
         places: What a child needs.
         timing: See `Timing`.
+        terms: See `Terms`.
         environ: A child's environment.
         say: Shows a line.
     """
@@ -67,6 +80,7 @@ class Worker:
         home: Path,
         places: Places,
         timing: Timing,
+        terms: Terms,
         environ: Mapping[str, str],
         say: Say,
     ) -> None:
@@ -75,6 +89,8 @@ class Worker:
         self._partition = POOLS.index(pool)
         self._places = places
         self._timing = timing
+        self._terms = terms
+        self._home = home
         self._environ = environ
         self._say = say
         self._standing = lease.Standing(worker_id=worker_id, incarnation=str(uuid4()))
@@ -85,6 +101,8 @@ class Worker:
         self._running: asyncio.Task[None] | None = None
         self._tasks = asyncio.TaskGroup()
         self._leaving = False
+        self._gpus: tuple[Gpu, ...] = ()  # that it joined with
+        self._hot = False  # as the queue was told
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until told to stop; then give back what runs and leave the pool.
@@ -128,16 +146,24 @@ class Worker:
                 await asyncio.sleep(ASK_AGAIN_AFTER_S)
 
     async def _join(self) -> None:
-        found = await asyncio.to_thread(facts.facts)
+        found = await asyncio.to_thread(facts.facts, self._home)
+        self._gpus, self._hot = found.gpus, False
         await self._command(
             commands.JoinPool(
                 worker_id=self._standing.worker_id,
                 incarnation=self._standing.incarnation,
                 host=found.host,
                 device=found.device,
-                gpus=found.gpus,
+                gpus=tuple(gpu.name for gpu in found.gpus),
                 memory_bytes=found.memory_bytes,
                 slots=1,
+                gpu_kind=found.gpu_kind,
+                gpu_bytes=tuple(gpu.memory_bytes for gpu in found.gpus),
+                labels=self._terms.labels,
+                disk_bytes=found.disk_bytes,
+                price_per_gpu_hour=self._terms.price_per_gpu_hour,
+                spot=self._terms.spot,
+                job_kinds=("train",),
             )
         )
         self._say(
@@ -206,7 +232,13 @@ class Worker:
         if self._attempt is not None and not self._attempt.is_settled:
             self._attempt.drop()
         attempt = Attempt(
-            held, self._places, self._environ, self._outbox, self._telemetry, self._say
+            held,
+            self._places,
+            self._environ,
+            tuple(self._gpus[index] for index in held.grant.gpus),
+            self._outbox,
+            self._telemetry,
+            self._say,
         )
         self._attempt = attempt
         self._running = self._tasks.create_task(self._run(attempt, before))
@@ -258,10 +290,34 @@ class Worker:
 
     async def _beat(self) -> None:
         while True:
-            await self._try(WORKER_HEARTBEATS, 0, await asyncio.to_thread(self._heartbeat))
+            found = await asyncio.to_thread(gpus.readings, self._gpus)
+            await self._watch(found)
+            await self._try(WORKER_HEARTBEATS, 0, self._heartbeat(found))
             await asyncio.sleep(self._timing.heartbeat_every_s)
 
-    def _heartbeat(self) -> WorkerHeartbeat:
+    async def _watch(self, found: tuple[Reading, ...]) -> None:
+        """Tell the queue when the GPUs have grown too hot or have cooled, and when they idle."""
+        celsius = [one.temperature_c for one in found if one.temperature_c is not None]
+        if celsius:
+            await self._note_heat(max(celsius))
+        if self._attempt is not None:
+            await self._attempt.watch({one.index: one.utilization for one in found})
+
+    async def _note_heat(self, celsius: float) -> None:
+        hot = is_hot(celsius, self._terms.hot_c, before=self._hot)
+        if hot == self._hot:
+            return
+        self._hot = hot
+        note = commands.NoteWorkerHot if hot else commands.NoteWorkerCooled
+        await self._command(
+            note(
+                worker_id=self._standing.worker_id,
+                incarnation=self._standing.incarnation,
+                celsius=celsius,
+            )
+        )
+
+    def _heartbeat(self, found: tuple[Reading, ...]) -> WorkerHeartbeat:
         attempt = self._attempt
         return WorkerHeartbeat(
             worker_id=self._standing.worker_id,
@@ -269,7 +325,7 @@ class Worker:
             pool=self._pool,
             job_id=None if attempt is None else attempt.grant.job_id,
             free_memory_bytes=facts.free_memory_bytes(),
-            gpus=facts.gpu_readings(),
+            gpus=tuple(one.shown() for one in found),
         )
 
 

@@ -15,7 +15,7 @@ from schemas.topics import POOLS
 from streams.queue import money
 from streams.queue.draft import Draft
 from streams.queue.placing.placement import could_hold
-from streams.queue.placing.rooms import Room, suits
+from streams.queue.placing.rooms import Room, need_in, suits
 from streams.queue.state import Job, QueueState, attempt_limit_s, job_of
 
 
@@ -127,7 +127,7 @@ def _what_would_fit(draft: Draft, job: Job, rooms: list[Room]) -> str:
             f" gpu_kinds {list(shape.gpu_kinds)}, labels {list(shape.labels)} and {shape.gpus}"
             f" GPUs: there are {', '.join(kinds)}, with labels {labels}."
         )
-    need = max(state.measured.need(state.policy, shape, on_gpu=room.on_gpu) for room in suiting)
+    need = max(need_in(state, shape, room) for room in suiting)
     most = max(max(room.free) for room in suiting)
     gpus = max(len(room.free) for room in suiting)
     return (

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from streams.queue.line.shapes import Shape
 from streams.queue.money import cost
-from streams.queue.placing.rooms import Room, Running, gpus_for, suits
+from streams.queue.placing.rooms import Room, Running, gpus_for, need_in, suits
 from streams.queue.state import Job, QueueState
 
 
@@ -65,7 +65,7 @@ def place(
 def _offer(
     state: QueueState, job: Job, room: Room, later: Sequence[Room], now: datetime.datetime
 ) -> Placement | None:
-    need = state.measured.need(state.policy, job.shape, on_gpu=room.on_gpu)
+    need = need_in(state, job.shape, room)
     gpus = gpus_for(room, job.shape, need, state.policy)
     for then in later:
         spared = set(gpus_for(then, job.shape, need, state.policy))
@@ -112,7 +112,7 @@ def reserve(
 def _reserved(
     state: QueueState, job: Job, room: Room, start: datetime.datetime
 ) -> Reservation | None:
-    need = state.measured.need(state.policy, job.shape, on_gpu=room.on_gpu)
+    need = need_in(state, job.shape, room)
     ending = sorted(room.running.values(), reverse=True)
     while not (gpus := gpus_for(room, job.shape, need, state.policy)):
         if not ending:
@@ -129,7 +129,7 @@ def _reserved(
 def could_hold(state: QueueState, shape: Shape, rooms: Iterable[Room]) -> bool:
     """Whether one of these workers, while it holds nothing, has room for a job."""
     for room in rooms:
-        need = state.measured.need(state.policy, shape, on_gpu=room.on_gpu)
+        need = need_in(state, shape, room)
         if suits(room, shape) and gpus_for(room, shape, need, state.policy):
             return True
     return False

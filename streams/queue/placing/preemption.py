@@ -8,7 +8,7 @@ import datetime
 from collections.abc import Callable, Container, Mapping
 
 from streams.queue.line.ordering import Candidate, standing_of
-from streams.queue.placing.rooms import Room, gpus_for, suits
+from streams.queue.placing.rooms import Room, gpus_for, need_in, suits
 from streams.queue.state import Job, Lease, QueueState
 
 
@@ -103,7 +103,7 @@ def _enough(
 ) -> list[Job]:
     possible.sort(key=lambda one: (unsaved_s(one, now), one.number))
     left = room.copy()
-    need = state.measured.need(state.policy, job.shape, on_gpu=room.on_gpu)
+    need = need_in(state, job.shape, room)
     chosen: list[Job] = []
     for other in possible:
         left.leave(other.job_id)

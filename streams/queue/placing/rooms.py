@@ -33,6 +33,7 @@ class Room:
     free: list[int]  # bytes, by GPU
     jobs: list[int]  # how many, by GPU
     disk: int | None  # bytes; None: not limited
+    most: int  # bytes of the largest GPU while the worker holds nothing
     running: dict[str, Running] = field(default_factory=dict)
 
     def take(self, running: Running) -> None:
@@ -57,6 +58,7 @@ class Room:
             list(self.free),
             list(self.jobs),
             self.disk,
+            self.most,
             dict(self.running),
         )
 
@@ -88,6 +90,7 @@ def empty_room(policy: Policy, prices: dict[str, float], worker: Worker) -> Room
         free=sizes,
         jobs=[0] * len(sizes),
         disk=min(limits, default=None),
+        most=max(sizes),
     )
 
 
@@ -104,6 +107,11 @@ def room(state: QueueState, worker: Worker) -> Room:
 def running_of(job_id: str, lease: Lease) -> Running:
     """A lease as its worker's room sees it."""
     return Running(lease.ends, job_id, lease.gpus or (0,), lease.memory_bytes, lease.disk_bytes)
+
+
+def need_in(state: QueueState, shape: Shape, room: Room) -> int:
+    """The bytes that a job needs of each GPU of a worker, or of its memory."""
+    return state.measured.need(state.policy, shape, on_gpu=room.on_gpu, most=room.most)
 
 
 def suits(room: Room, shape: Shape) -> bool:

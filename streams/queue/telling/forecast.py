@@ -13,7 +13,7 @@ import msgspec
 
 from schemas.why import Why
 from streams.queue.line.shapes import Shape
-from streams.queue.placing.rooms import Room, Running, gpus_for, room, suits
+from streams.queue.placing.rooms import Room, Running, gpus_for, need_in, room, suits
 from streams.queue.state import Job, QueueState
 from streams.queue.telling.position import expected_s, in_line, waits_for
 
@@ -174,7 +174,7 @@ def _next(
     for other in [one.job_id for one in found.running.values() if one.ends <= start]:
         found.leave(other)
     clocks[worker_id] = start
-    need = state.measured.need(state.policy, job.shape, on_gpu=found.on_gpu)
+    need = need_in(state, job.shape, found)
     gpus = tuple(gpus_for(found, job.shape, need, state.policy)[: job.shape.gpus])
     seconds = _seconds(state, job, found.joined.gpu_kind, spread)
     ends = start + datetime.timedelta(seconds=seconds)
@@ -187,7 +187,7 @@ def _first_start(
 ) -> datetime.datetime | None:
     if not suits(found, shape):
         return None
-    need = state.measured.need(state.policy, shape, on_gpu=found.on_gpu)
+    need = need_in(state, shape, found)
     if gpus_for(found, shape, need, state.policy):
         return clock
     left = found.copy()

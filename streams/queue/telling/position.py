@@ -6,7 +6,7 @@ from schemas.why import Why
 from streams.queue.money import cost
 from streams.queue.order import OVERDUE
 from streams.queue.placing.placement import could_hold
-from streams.queue.placing.rooms import empty_room, gpus_for, room, suits
+from streams.queue.placing.rooms import empty_room, gpus_for, need_in, room, suits
 from streams.queue.state import Job, QueueState
 
 
@@ -124,9 +124,9 @@ def _in_line(state: QueueState, job: Job, rank: int | None) -> list[Why]:
         slots = sum(one.joined.slots for one in fitting)
         return [*found, Why(code="all-slots-taken", limit=float(slots))]
     for one in fitting:
-        need = state.measured.need(state.policy, job.shape, on_gpu=one.on_gpu)
+        need = need_in(state, job.shape, one)
         if gpus_for(one, job.shape, need, state.policy):
             return found
     free = float(max(max(one.free) for one in fitting if one.slots > 0))
-    limit = float(state.measured.need(state.policy, job.shape, on_gpu=fitting[0].on_gpu))
+    limit = float(need_in(state, job.shape, fitting[0]))
     return [*found, Why(code="no-room", subject=job.job_id, have=free, limit=limit)]

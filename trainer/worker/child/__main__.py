@@ -14,6 +14,7 @@ from pathlib import Path
 
 from trainer.worker import diagnosis, lines
 from trainer.worker.child.orders import Orders
+from trainer.worker.child.peak import measured
 from trainer.worker.child.voice import Voice
 
 PR_SET_PDEATHSIG = 1
@@ -30,13 +31,14 @@ def main(parent: int) -> int:
     spec = lines.read_spec(sys.stdin.buffer.readline())
     orders = Orders(sys.stdin.buffer, spec.until)
     voice = Voice(said)
+    say = measured(voice.say)
     try:
         from trainer.worker.child.steps import run
 
-        result: lines.Line = run(spec, voice.say, orders)
+        result: lines.Line = run(spec, say, orders)
     except Exception as error:  # noqa: BLE001 - the outermost frame: it becomes the report
         result = diagnosis.of_error(error)
-        voice.say(result)
+        say(result)
     voice.finish()
     return 0 if not isinstance(result, lines.Failed) else 1
 

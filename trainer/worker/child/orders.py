@@ -11,7 +11,7 @@ from typing import IO
 import msgspec
 
 from trainer.worker import lines
-from trainer.worker.clock import boot_time
+from trainer.worker.machine.clock import boot_time
 from trainer.worker.process import LEASE_OVER
 
 LOOK_EVERY_S = 0.2

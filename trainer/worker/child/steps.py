@@ -37,6 +37,7 @@ from trainer.training import Trained, TrainingStopped, train
 from trainer.worker import lines
 from trainer.worker.child.checkpoints import Checkpoints
 from trainer.worker.child.orders import Orders
+from trainer.worker.child.points import Points
 from trainer.worker.lines import Line, Spec
 from vault.artifacts import Artifacts
 from vault.sealing import Vault
@@ -69,6 +70,7 @@ class Run:
         self.database = database
         self.vault = Vault(database, spec.key_encryption_key)
         self.artifacts = Artifacts(Path(spec.artifacts), self.vault)
+        self.points = Points(spec)
 
     def insist(self, act: Callable[[], Result]) -> Result:
         """Do something that needs a server, again and again until it answers.
@@ -88,6 +90,14 @@ class Run:
     def put(self, data: bytes) -> str:
         """Store an artifact of the person's; its digest."""
         return self.insist(lambda: self.artifacts.put(self.spec.person_id, data))
+
+    def put_points(self, micro_batches: int) -> str | None:
+        """Store the attempt's numbers, once: a training is worth more than they are."""
+        try:
+            return self.artifacts.put(self.spec.person_id, self.points.encoded(micro_batches))
+        except Unavailable as error:
+            self.note(error)
+            return None
 
     def note(self, error: LifelogError) -> None:
         """Tell what went wrong without ending the run."""
@@ -207,7 +217,9 @@ def _trained(
 
     def report(tick: training.Tick) -> None:
         checkpoints.expect(tick.total_steps)
-        shared.say(lines.Ticked(tick=_tick(tick)))
+        told = _tick(tick)
+        shared.points.add(told)
+        shared.say(lines.Ticked(tick=told))
 
     while True:
         step = 0 if resume is None else shared.spec.checkpoint_step
@@ -221,6 +233,7 @@ def _trained(
                 report=report,
                 checkpoint=checkpoints.store,
                 stop=shared.orders.stopped.is_set,
+                micro_batches=shared.spec.micro_batches,
                 device=device,
             )
         except CheckpointCorrupt as error:
@@ -270,6 +283,7 @@ def _succeeded(
         steps=trained.steps,
         training_tokens=trained.training_tokens,
         seconds=0.0,
+        telemetry=shared.put_points(trained.micro_batches),
         scores={name: value for name, value in scores.items() if value is not None},
     )
 

@@ -158,7 +158,10 @@ def _killer(supervisor: Supervisor, display: Display) -> Callable[[], None]:
 
 
 def _life(path: Path | None, name: str | None) -> Life:
+    name = (name or "").strip()
     if path is None:
+        if name:
+            raise InvalidSetting("--name needs --life: the folder that tells it.", field="life")
         return sample_life()
     if not name:
         raise InvalidSetting("--life needs --name: whose life the folder tells.", field="name")

@@ -87,6 +87,7 @@ def draft_of(name: str, text: str) -> Draft:
     if kind == "answer" and question is None:
         raise ValueError("an entry of kind answer needs a question")
     title = _optional(post.metadata, "title") or question or _title(name, body)
+    body = _without_heading(body, title)
     return Draft(
         kind=kind,
         title=title[:200],
@@ -121,6 +122,14 @@ def _title(name: str, body: str) -> str:
         return heading.group(1)
     stem = NUMBERED.sub("", Path(name).stem).replace("-", " ").replace("_", " ").strip()
     return stem[:1].upper() + stem[1:] if stem else name
+
+
+def _without_heading(body: str, title: str) -> str:
+    """The text without a first line that only says its title again; a title alone stays."""
+    heading = HEADING.match(body)
+    if heading is None or heading.group(1) != title:
+        return body
+    return body[heading.end() :].strip() or body
 
 
 def _optional(metadata: dict[str, Any], field: str) -> str | None:

@@ -124,7 +124,7 @@ class Invalid(LifelogError):
 
 
 class InvalidBody(Invalid):
-    """The body is not the JSON that this route takes."""
+    """The body or the query is not what this address takes."""
 
     code = "invalid-body"
 

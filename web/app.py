@@ -87,9 +87,12 @@ def build(
         async with opening() as services:
             yield {"services": services}
 
-    return Starlette(
+    app = Starlette(
         routes=[*routes(described(operations)), *others],
         middleware=[Middleware(SecurityHeaders)],
         exception_handlers=HANDLERS,
         lifespan=lifespan,
     )
+    # An address with a slash too many is no address: a redirect would quote the request's Host.
+    app.router.redirect_slashes = False
+    return app

@@ -4,6 +4,7 @@ Routes, authorisation, the OpenAPI document and the authorisation matrix of the 
 from this one table, so that none of them can say anything that the others do not.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -15,13 +16,18 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from schemas.errors import InvalidBody, LifelogError, NotText, TooLarge, Unauthenticated
+from schemas.errors import Invalid, InvalidBody, LifelogError, NotText, TooLarge, Unauthenticated
 from schemas.ids import digest
 from schemas.positions import parse_position
 from web.callers import SAFE, Access, Caller, admit, refuse_cross_site
 from web.rates import Rate, network_of
 from web.services import Services
 
+# One half of a surrogate pair without the other, as JSON escapes it.
+HALF = re.compile(
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
+    r"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
+)
 BODY_LIMIT = 64 * 1024  # bytes, where an operation says nothing else
 JSON = "application/json"
 POSITION = "Lifelog-Position"  # of a write; a read that quotes it sees what was written
@@ -153,10 +159,19 @@ def decoded(data: bytes, kind: type[T]) -> T:
         return msgspec.json.decode(data, type=kind)
     except msgspec.ValidationError as error:
         raise invalid(error) from error
-    except msgspec.DecodeError as error:
-        raise InvalidBody(f"The body is not JSON: {error}.") from error
-    except UnicodeDecodeError as error:
-        raise NotText("The body is not UTF-8 text.") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _unreadable(data, error) from error
+
+
+def _unreadable(data: bytes, error: Exception) -> Invalid:
+    """Why a body is no JSON: what is no text is told as such, with its place."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as wrong:
+        return NotText(f"The body is not UTF-8 text: see byte {wrong.start}.")
+    if half := HALF.search(text):
+        return NotText(f"Half of a surrogate pair is no character: see byte {half.start()}.")
+    return InvalidBody(f"The body is not JSON: {error}.")
 
 
 def queried(request: WebRequest, kind: type[T]) -> T:
@@ -228,6 +243,10 @@ def _guarded(operation: Operation) -> Endpoint:
             raise
         if operation.rate is not None:
             services(request).rates.take(operation.rate, _counted_as(request, known))
+        strict = operation.access != "public" and not operation.page
+        if strict and operation.query is None and request.query_params:
+            name = next(iter(request.query_params))
+            raise InvalidBody(f"{name}: this address takes no query parameters.", field=name)
         quoted = request.headers.get(POSITION)
         if quoted is not None:
             await services(request).caught_up(parse_position(quoted))

@@ -35,7 +35,9 @@ def imported(path: Path, *, person: str, context: Context | None = None) -> None
     drafts = folder.read(path)
     with context.client() as client:
         written = client.add_entries(person, drafts, import_key(drafts))
-    context.show({"written": written}, f"{written} entries written")
+    context.show(
+        {"written": written}, f"{written} entries are written; the same folder again doubles none"
+    )
 
 
 def listed(*, person: str, context: Context | None = None) -> None:

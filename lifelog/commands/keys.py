@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cyclopts import App
 
 from lifelog.commands.context import Context
+from schemas.errors import InvalidSetting
 
 if TYPE_CHECKING:
     from projections.database import Database
@@ -33,6 +34,8 @@ def backup(file: Path, *, passphrase: bool = False, context: Context | None = No
     from vault import recovery
 
     context = context or Context()
+    if file.exists():
+        raise InvalidSetting(f"{file} exists: name a file that is not there yet.", field="file")
     said = context.console.input("passphrase: ", password=True) if passphrase else None
     kek = context.secrets.key_encryption_key
     with open_database(context.full.database) as database:

@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from cyclopts import App, Parameter
@@ -15,10 +15,14 @@ from lifelog.commands.context import Context
 from lifelog.servers.home import running_stack
 from schemas.errors import DatabaseUnavailable, LogUnavailable, ServerFailed
 
+if TYPE_CHECKING:
+    from lifelog.supervisor import Health
+
 READY_WITHIN_S = 300.0  # the first start fetches the broker and converts the base
 STOPPED_WITHIN_S = 60.0
 LOOK_EVERY_S = 0.2
 SERVERS_AGAIN_AFTER_S = 2.0
+UP = frozenset({"ready", "done"})  # states of a part
 WAITS = "waits: "  # how the detail of a part begins that waits for a server
 
 
@@ -49,23 +53,29 @@ def demo(
     demonstration.show(context or Context(), once=once, life=life, name=name)
 
 
-def up(*, foreground: bool = False, context: Context | None = None) -> None:
+def up(
+    *,
+    foreground: bool = False,
+    announced: Annotated[bool, Parameter(show=False)] = False,
+    context: Context | None = None,
+) -> None:
     """Start the stack and leave it running.
 
     Args:
         foreground: Stay, and stop it with Ctrl-C.
+        announced: Whoever started this process tells the address and the recovery sheet.
         context: Options of every command.
     """
-    from lifelog.runtime import Runtime, recovery_sheet_once
+    from lifelog.runtime import Runtime
 
     context = context or Context()
     if foreground:
-        _stay(context)
+        _stay(context, tell=not announced)
         return
     with Runtime.reserved(context):
         pass  # names a taken port or a home in use before anything starts
     log = context.folder.logs / "stack.log"
-    command = [sys.executable, "-m", "lifelog", "up", "--foreground"]
+    command = [sys.executable, "-m", "lifelog", "up", "--foreground", "--announced"]
     with log.open("ab") as output:
         process = subprocess.Popen(
             [*command, "--home", str(context.folder.root)],
@@ -77,15 +87,7 @@ def up(*, foreground: bool = False, context: Context | None = None) -> None:
     began = time.monotonic()
     with context.console.status("starting"):
         _await(context, process, log)
-    seconds = time.monotonic() - began
-    sheet = recovery_sheet_once(context)
-    if sheet:
-        context.console.print(Panel(sheet, title="Key recovery sheet: print it, it is shown once"))
-    link = context.login_link()
-    context.show(
-        {"address": context.address, "login": link, "seconds": round(seconds, 1)},
-        f"Lifelog is up at {context.address} after {seconds:.0f} s.\nLog in once with {link}",
-    )
+    _tell(context, time.monotonic() - began)
 
 
 def down(*, context: Context | None = None) -> None:
@@ -175,13 +177,37 @@ def examine(*, context: Context | None = None) -> None:
         sys.exit(1)
 
 
-def _stay(context: Context) -> None:
+def _tell(context: Context, seconds: float) -> None:
+    """Say where the stack is that has come up, and show the recovery sheet if nobody saw it."""
+    from lifelog.runtime import recovery_sheet_once
+
+    sheet = recovery_sheet_once(context)
+    if sheet:
+        context.console.print(Panel(sheet, title="Key recovery sheet: print it, it is shown once"))
+    link = context.login_link()
+    context.show(
+        {"address": context.address, "login": link, "seconds": round(seconds, 1)},
+        f"Lifelog is up at {context.address} after {seconds:.0f} s.\nLog in once with {link}",
+    )
+
+
+def _stay(context: Context, *, tell: bool) -> None:
     from lifelog.display import Display
     from lifelog.runtime import Runtime
 
+    began = time.monotonic()
+    untold = tell
     display = Display(context.console, hint="Ctrl-C stops everything")
+
+    def observe(health: "tuple[Health, ...]") -> None:
+        nonlocal untold
+        display.observe(health)
+        if untold and all(one.state in UP for one in health):
+            untold = False
+            _tell(context, time.monotonic() - began)
+
     with display, Runtime.reserved(context) as runtime:
-        runtime.run_until_signalled(display.observe)
+        runtime.run_until_signalled(observe)
 
 
 def _prepare_once_servers_answer(context: Context) -> None:
@@ -205,13 +231,13 @@ def _await(context: Context, process: subprocess.Popen[bytes], log: Path) -> Non
     from lifelog.runtime import published
 
     end = time.monotonic() + READY_WITHIN_S + context.settings.servers_within_s
-    said = ""
+    said: set[str] = set()
     while time.monotonic() < end:
-        waiting = [one for one in published(context) if one.detail.startswith(WAITS)]
-        for one in waiting:
-            if one.detail != said:
-                said = one.detail
-                context.console.print(f"{one.name} {said}", soft_wrap=True)
+        for one in published(context):
+            line = f"{one.name} {one.detail if one.detail.startswith(WAITS) else one.state}"
+            if (one.state in UP or one.detail.startswith(WAITS)) and line not in said:
+                said.add(line)
+                context.console.print(f"[dim]{line}[/]", soft_wrap=True)
         if process.poll() is not None:
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-12:])
             raise ServerFailed(f"The stack did not start: see {log}\n{tail}")

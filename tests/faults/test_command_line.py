@@ -43,6 +43,9 @@ def said(*arguments: str, home: Path, settings: Mapping[str, str] | None = None)
         (("status",), {"LIFELOG_KAFKAA": "x"}, "invalid-setting", "LIFELOG_KAFKAA"),
         (("events", "schema", "lifelog.nothing"), {}, "not-found", "lifelog.job.submitted"),
         (("demo", "--life", "/nowhere", "--name", "Ada"), {}, "folder-unreadable", "/nowhere"),
+        (("demo", "--name", "Ada"), {}, "invalid-setting", "--life"),
+        (("demo", "--life", "/", "--name", " "), {}, "invalid-setting", "--name"),
+        (("keys", "backup", __file__), {}, "invalid-setting", "exists"),
         (
             ("run", "projector"),
             {"LIFELOG_DATABASE": "mysql://a"},

@@ -20,7 +20,18 @@ def test_a_plain_text_file_is_a_story_titled_by_its_name() -> None:
 
 
 def test_the_first_heading_is_the_title() -> None:
-    assert folder.draft_of("x.md", "# The flood\n\nIt rained.").title == "The flood"
+    draft = folder.draft_of("x.md", "# The flood\n\nIt rained.")
+    assert (draft.title, draft.text) == ("The flood", "It rained."), "said once"
+
+
+def test_a_heading_that_is_all_there_is_stays() -> None:
+    draft = folder.draft_of("x.md", "# The flood")
+    assert (draft.title, draft.text) == ("The flood", "# The flood")
+
+
+def test_a_heading_in_the_middle_stays_where_it_is() -> None:
+    draft = folder.draft_of("x.md", "It rained.\n\n# The flood\n\nIt rained on.")
+    assert draft.text.startswith("It rained.\n\n# The flood")
 
 
 def test_front_matter_says_what_an_entry_is() -> None:

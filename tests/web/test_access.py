@@ -191,9 +191,20 @@ def test_a_wrong_method_and_a_wrong_address_are_problems(
 ) -> None:
     wrong = callers["admin"].put("/api/people")
     assert (wrong.status_code, wrong.json()["code"]) == (405, "method-not-allowed")
+    assert wrong.headers["allow"] == "GET, HEAD, POST", "of both operations of this address"
     nowhere = callers["admin"].get("/api/nowhere")
     assert (nowhere.status_code, nowhere.json()["code"]) == (404, "not-found")
     assert nowhere.headers["content-type"] == "application/problem+json"
+    assert callers["admin"].get("/api/people/").status_code == 404, "no redirect quotes a Host"
+
+
+@pytest.mark.parametrize("path", ["/api/conversations", "/api/training/queue", "/api/people"])
+def test_a_query_parameter_that_nobody_reads_is_refused(
+    callers: dict[str, httpx.Client], path: str
+) -> None:
+    answer = callers["admin"].get(path, params={"userid": "x"})
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid-body")
+    assert answer.json()["errors"][0]["field"] == "userid"
 
 
 def asked(

@@ -198,15 +198,23 @@ def test_a_body_that_hides_its_length_is_cut_off_too(ada: Person) -> None:
     [
         (b"", "invalid-body"),
         (b"{", "invalid-body"),
-        (b"\xff\xfe{}", "invalid-body"),
+        (b"\xff\xfe{}", "not-text"),
         (b'{"kind": "story", "title": "a", "text": "\xff"}', "not-text"),
-        (b'{"kind": "story", "title": "a", "text": "\\ud800"}', "invalid-body"),
+        (b'{"kind": "story", "title": "a", "text": "\\ud800"}', "not-text"),
+        (b'{"kind": "story", "title": "a", "text": "\\ude00 \\ud83d\\ude00"}', "not-text"),
         (b"[" * 100_000, "invalid-body"),
     ],
 )
 def test_bytes_that_are_no_entry_are_refused(ada: Person, content: bytes, code: str) -> None:
     answer = ada.client.post(f"/api/people/{ada.person_id}/entries", content=content)
     assert (answer.status_code, answer.json()["code"]) == (400, code), answer.text
+
+
+def test_a_part_of_the_list_beyond_every_number_is_refused(ada: Person) -> None:
+    address = f"/api/people/{ada.person_id}/entries"
+    answer = ada.client.get(address, params={"skip": "9" * 23})
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid-body")
+    assert answer.json()["errors"][0]["field"] == "skip"
 
 
 def test_an_admin_reads_and_writes_for_a_person(stack: Stack, ada: Person) -> None:

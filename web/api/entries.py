@@ -87,7 +87,7 @@ class EntriesQuery(Body, frozen=True, kw_only=True):
     """Which part of them."""
 
     limit: Annotated[int, Meta(ge=1, le=1_000)] = 100
-    skip: Annotated[int, Meta(ge=0)] = 0
+    skip: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
 
 
 class ConsentGiven(Body, frozen=True, kw_only=True):

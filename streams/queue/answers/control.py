@@ -118,7 +118,7 @@ def _asked_for(draft: Draft, command: Asked) -> Job:
     if not isinstance(found, Job):
         asked = "be cancelled" if isinstance(command, commands.CancelJob) else "be changed"
         raise JobAlreadyOver(
-            f"Job {command.job_id} has {found.state} and cannot {asked}: submit a new one."
+            f"Job {command.job_id} has ended ({found.state}) and cannot {asked}: submit a new one."
         )
     if command.expected_version not in {None, found.version}:
         raise VersionConflict(

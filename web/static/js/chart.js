@@ -37,6 +37,9 @@ export class LossChart {
   }
 }
 
+// Distances between the marks of an axis of steps: there is no half a step.
+const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5];
+
 function options(width) {
   const ink = css("--ink-soft"), line = css("--line"), accent = css("--accent"), faint = css("--faint");
   const font = `12px ${css("--sans")}`;
@@ -50,7 +53,7 @@ function options(width) {
     cursor: { points: { size: 7 }, drag: { x: true, y: false } },
     legend: { live: true },
     axes: [
-      { ...axis, label: "step", labelSize: 20, size: 34, gap: 6 },
+      { ...axis, label: "step", incrs: WHOLE, labelSize: 20, size: 34, gap: 6 },
       { ...axis, size: 48, gap: 6, values: (_, ticks) => ticks.map((tick) => String(+tick.toFixed(3))) },
     ],
     series: [

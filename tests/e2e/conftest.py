@@ -49,11 +49,11 @@ class Installation:
         return Client(self.address, Context(home=self.home).operator_token)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def installation(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Installation]:
-    """A stack that is up."""
+    """A stack that is up, and gone before other tests: nine processes take their share of two cores."""
     found = Installation(tmp_path_factory.mktemp("installation") / "home")
     found.run("up")
     yield found

@@ -102,8 +102,9 @@ class Installation:
         )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """A stack of the module's own: one that stays takes its share of two cores from all tests."""
     with Installation(home_at(tmp_path_factory.mktemp("installation"))) as found:
         yield found
 

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Iterable
+from typing import Any
 from uuid import uuid4
 
 from schemas import commands, events
@@ -27,6 +28,7 @@ from schemas.topics import (
     POOLS,
     WORKER_HEARTBEATS,
 )
+from schemas.types import Scalar
 from streams.log import Log, Note
 
 WORKER = "noop"
@@ -35,7 +37,7 @@ PARTITION = 0
 HEARTBEAT_EVERY_S = 3.0
 DIGEST = "0" * 64
 DIGESTS = ("adapter", "adapter_config", "dataset", "manifest", "base", "template", "recipe")
-RECIPE = {"base": "smollm2-135m-instruct", "lora_rank": 16, "epochs": 3, "learning_rate": 2e-4}
+RECIPE: dict[str, Scalar] = {"base": "smollm2-135m-instruct", "lora_rank": 16, "epochs": 3}
 PEOPLE = tuple(f"person-{number}" for number in range(20))
 NAME = Sealed(record="person", field="name", key_version=1, nonce=b"n" * 12, ciphertext=b"c" * 24)
 
@@ -69,7 +71,7 @@ class Executor:
                 group.create_task(self._beat()),
             ]
             await self._say(self._joining())
-            async with asyncio.timeout(30), self._changed:
+            async with asyncio.timeout(60), self._changed:
                 await self._changed.wait_for(lambda: self._joined)
             yield
             await self._say(commands.LeavePool(worker_id=WORKER, incarnation=self._incarnation))
@@ -124,7 +126,7 @@ class Executor:
                 raise Unexpected("the executor was too busy to beat")
 
     async def _work(self, grant: events.LeaseGranted) -> None:
-        about = {
+        about: dict[str, Any] = {
             "job_id": grant.job_id,
             "attempt": grant.attempt,
             "worker_id": WORKER,
@@ -133,7 +135,7 @@ class Executor:
         renewal = asyncio.create_task(self._say(commands.RenewLease(**about)))
         await self._say(commands.ReportStarted(**about, device="cpu"))
         await renewal  # before the end: of a lease that is over there is none
-        digests = dict.fromkeys(DIGESTS, DIGEST)
+        digests: dict[str, Any] = dict.fromkeys(DIGESTS, DIGEST)
         version = f"version-of-{grant.job_id}"
         await self._say(commands.ReportSucceeded(**about, version_id=version, **digests))
 

@@ -1,6 +1,6 @@
 """Jobs that do nothing, through the whole queue: jobs a second, and how soon an idle one starts.
 
-    uv run python bench/scheduler.py [--jobs 500] [--runs 3] [--starts 50] [--batch 100]
+    uv run python bench/scheduler.py [--jobs 400] [--runs 3] [--starts 40] [--batch 100]
 
 Ours: a client appends signed submissions to a Kafka of its own; the real decider and clock run as
 the processes that `lifelog run` starts; an executor with 64 slots (`noop_executor.py`) takes each
@@ -26,6 +26,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 from noop_executor import Client, Executor, log_of
@@ -44,6 +45,8 @@ PREFIX = "bench."
 WITHIN_S = 300.0
 AT_LEAST = 2.0  # times the peer's jobs a second
 P99_AT_MOST_MS = 500.0
+GAP_S = 0.2  # on average, between the end of one and the submission of the next
+THEIRS = ("postgres", "their client", "their worker")
 PROCESS = """
 import os
 from lifelog.processes import run
@@ -65,7 +68,7 @@ class Peer:
         self._worker = subprocess.Popen([*command, "worker", address, str(SLOTS), str(connections)])
         self.processes = {"their client": self._client.pid, "their worker": self._worker.pid}
 
-    async def ask(self, **question: object) -> dict[str, list[float] | float]:
+    async def ask(self, **question: object) -> dict[str, Any]:
         """What the client answers."""
         print(json.dumps(question), file=self._client.stdin, flush=True)
         return await asyncio.to_thread(self._answer)
@@ -77,10 +80,12 @@ class Peer:
         for process in (self._client, self._worker):
             process.wait(20)
 
-    def _answer(self) -> dict[str, list[float] | float]:
-        if not (line := self._client.stdout.readline()):
+    def _answer(self) -> dict[str, Any]:
+        line = self._client.stdout.readline() if self._client.stdout else ""
+        if not line:
             raise RuntimeError("the peer's client has ended")
-        return json.loads(line)
+        answered: dict[str, Any] = json.loads(line)
+        return answered
 
 
 class Cpu:
@@ -110,9 +115,9 @@ def _used(process: psutil.Process) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=500, help="of a run")
+    parser.add_argument("--jobs", type=int, default=400, help="of a run")
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--starts", type=int, default=50, help="of an idle queue, in each run")
+    parser.add_argument("--starts", type=int, default=40, help="of an idle queue, in each run")
     parser.add_argument("--batch", type=int, default=100)
     parser.add_argument("--connections", type=int, default=16, help="of the peer's worker")
     chosen = parser.parse_args()
@@ -121,7 +126,7 @@ def main() -> None:
     print(json.dumps({"bench": "scheduler", "results": results}))
 
 
-async def compared(home: Home, chosen: argparse.Namespace) -> list[dict]:
+async def compared(home: Home, chosen: argparse.Namespace) -> list[dict[str, Any]]:
     """Both queues on servers of their own, run in turns."""
     kafka_port, controller, database = free_ports(3)
     secret = secrets.token_bytes(32)
@@ -151,63 +156,106 @@ async def compared(home: Home, chosen: argparse.Namespace) -> list[dict]:
                 return await _runs(client, peer, cpu, chosen)
 
 
-async def _runs(client: Client, peer: Peer, cpu: Cpu, chosen: argparse.Namespace) -> list[dict]:
+async def _runs(
+    client: Client, peer: Peer, cpu: Cpu, chosen: argparse.Namespace
+) -> list[dict[str, Any]]:
     sizes = {"one after the other": 1, f"in batches of {chosen.batch}": chosen.batch}
-    rates: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in sizes}
-    read, noted, theirs = [], [], []
+    bursts = {name: Bursts() for name in sizes}
+    starts = Starts()
     for batch in sizes.values():  # not counted: both warm up
-        await client.burst(chosen.jobs // 5, batch, WITHIN_S)
+        await client.burst(chosen.jobs // 2, batch, WITHIN_S)
         await client.settled(WITHIN_S)
-        await peer.ask(do="burst", jobs=chosen.jobs // 5, batch=batch)
-    cpu.since()
+        await peer.ask(do="burst", jobs=chosen.jobs // 2, batch=batch)
     for run in range(chosen.runs):
         for name, batch in sizes.items():
-            seconds, submitted = await client.burst(chosen.jobs, batch, WITHIN_S)
-            rates[name][0].append(chosen.jobs / seconds)
-            _tell(run, f"ours, {name}", seconds, submitted, cpu)
-            await client.settled(WITHIN_S)
-            _tell(run, "ours, until the versions are registered", 0.0, 0.0, cpu)
-            answered = await peer.ask(do="burst", jobs=chosen.jobs, batch=batch)
-            rates[name][1].append(chosen.jobs / answered["seconds"])
-            _tell(run, f"theirs, {name}", answered["seconds"], answered["submitted"], cpu)
-        for _ in range(chosen.starts):
-            await asyncio.sleep(GAP_S * random.uniform(0.5, 1.5))
-            begun, started = await client.start(WITHIN_S)
-            read.append(begun * 1_000)
-            noted.append(started * 1_000)
-        await client.settled(WITHIN_S)
-        answered = await peer.ask(do="starts", count=chosen.starts, gap=GAP_S)
-        theirs += [seconds * 1_000 for seconds in answered["seconds"]]
+            await bursts[name].add(client, peer, cpu, chosen.jobs, batch)
+            print(json.dumps({"run": run, "what": name, **bursts[name].last}), file=sys.stderr)
+        await starts.add(client, peer, chosen.starts)
+    rates = [bursts[name].rate(name) for name in sizes]
+    work = [bursts[name].work(name, chosen.jobs) for name in sizes]
+    return rates + starts.latencies() + work
+
+
+class Bursts:
+    """Runs of both, submitted in the same way."""
+
+    def __init__(self) -> None:
+        self.last: dict[str, object] = {}  # what the last run was like
+        self._ours: list[float] = []  # jobs/s
+        self._theirs: list[float] = []
+        self._our_cpu: list[float] = []  # seconds of all processes together
+        self._their_cpu: list[float] = []
+
+    async def add(self, client: Client, peer: Peer, cpu: Cpu, jobs: int, batch: int) -> None:
+        """One run of each."""
         cpu.since()
-    return [_rate(name, *found) for name, found in rates.items()] + _latencies(read, noted, theirs)
+        seconds, submitted = await client.burst(jobs, batch, WITHIN_S)
+        ours = cpu.since()
+        await client.settled(WITHIN_S)
+        afterwards = cpu.since()
+        answered = await peer.ask(do="burst", jobs=jobs, batch=batch)
+        theirs = cpu.since()
+        self._ours.append(jobs / seconds)
+        self._theirs.append(jobs / answered["seconds"])
+        self._our_cpu.append(sum(ours.values()))
+        self._their_cpu.append(sum(theirs[name] for name in theirs if name in THEIRS))
+        self.last = {
+            "load": round(os.getloadavg()[0], 1),
+            "ours_s": {"submitted": round(submitted, 2), "done": round(seconds, 2)},
+            "theirs_s": {name: round(value, 2) for name, value in answered.items()},
+            "our_cpu_s": ours,
+            "registering_versions_afterwards_cpu_s": afterwards,
+            "their_cpu_s": theirs,
+        }
+
+    def rate(self, name: str) -> dict[str, Any]:
+        value, peer_value = statistics.median(self._ours), statistics.median(self._theirs)
+        return figure(
+            f"no-op jobs a second, submit to done, {name}",
+            value,
+            "1/s",
+            peer_value=peer_value,
+            goal=f">= {AT_LEAST:.0f} x",
+            holds=value >= AT_LEAST * peer_value,
+        )
+
+    def work(self, name: str, jobs: int) -> dict[str, Any]:
+        ours, theirs = (
+            1_000 * statistics.median(found) / jobs for found in (self._our_cpu, self._their_cpu)
+        )
+        return figure(f"CPU of all processes, a job, {name}", ours, "ms", peer_value=theirs)
 
 
-GAP_S = 0.2  # on average, between the end of one and the submission of the next
+class Starts:
+    """Single submissions to an idle queue; milliseconds."""
 
+    def __init__(self) -> None:
+        self._read: list[float] = []
+        self._started: list[float] = []
+        self._theirs: list[float] = []
 
-def _rate(name: str, ours: list[float], theirs: list[float]) -> dict:
-    value, peer_value = statistics.median(ours), statistics.median(theirs)
-    return figure(
-        f"no-op jobs a second, submit to done, {name}",
-        value,
-        "1/s",
-        peer_value=peer_value,
-        goal=f">= {AT_LEAST:.0f} x",
-        holds=value >= AT_LEAST * peer_value,
-    )
+    async def add(self, client: Client, peer: Peer, count: int) -> None:
+        """So many of each."""
+        for _ in range(count):
+            await asyncio.sleep(GAP_S * random.uniform(0.5, 1.5))
+            read, started = await client.start(WITHIN_S)
+            self._read.append(read * 1_000)
+            self._started.append(started * 1_000)
+        await client.settled(WITHIN_S)
+        answered = await peer.ask(do="starts", count=count, gap=GAP_S)
+        self._theirs += [seconds * 1_000 for seconds in answered["seconds"]]
 
-
-def _latencies(read: list[float], noted: list[float], theirs: list[float]) -> list[dict]:
-    p99, median = _high(noted), statistics.median(noted)
-    goal, holds = f"<= {P99_AT_MOST_MS:.0f} ms", p99 <= P99_AT_MOST_MS
-    told = {"peer_value": _high(theirs), "goal": goal, "holds": holds}
-    middle = {"peer_value": statistics.median(theirs)}
-    return [
-        figure("idle submit to start on the log, p99", p99, "ms", **told),
-        figure("idle submit to start on the log, median", median, "ms", **middle),
-        figure("idle submit to lease at the executor, p99", _high(read), "ms"),
-        figure("idle submit to lease at the executor, median", statistics.median(read), "ms"),
-    ]
+    def latencies(self) -> list[dict[str, Any]]:
+        p99 = _high(self._started)
+        goal = {"goal": f"<= {P99_AT_MOST_MS:.0f} ms", "holds": p99 <= P99_AT_MOST_MS}
+        middle, peer_middle = statistics.median(self._started), statistics.median(self._theirs)
+        on_log, read = "idle submit to start on the log", "idle submit to lease at the executor"
+        return [
+            figure(f"{on_log}, p99", p99, "ms", peer_value=_high(self._theirs), **goal),
+            figure(f"{on_log}, median", middle, "ms", peer_value=peer_middle),
+            figure(f"{read}, p99", _high(self._read), "ms"),
+            figure(f"{read}, median", statistics.median(self._read), "ms"),
+        ]
 
 
 def _high(values: list[float]) -> float:
@@ -215,7 +263,7 @@ def _high(values: list[float]) -> float:
     return sorted(values)[max(0, round(0.99 * len(values)) - 1)]
 
 
-def figure(metric: str, value: float, unit: str, **rest: object) -> dict:
+def figure(metric: str, value: float, unit: str, **rest: object) -> dict[str, Any]:
     """One line of the result."""
     empty = {"peer": None, "peer_value": None, "ratio": None, "goal": None, "holds": None}
     found = {"metric": metric, "value": round(value, 2), "unit": unit, **empty, **rest}
@@ -223,12 +271,6 @@ def figure(metric: str, value: float, unit: str, **rest: object) -> dict:
         found |= {"peer": PEER, "peer_value": round(peer_value, 2)}
         found |= {"ratio": round(value / peer_value, 2)}
     return found
-
-
-def _tell(run: int, what: str, seconds: float, submitted: float, cpu: Cpu) -> None:
-    load = round(os.getloadavg()[0], 1)
-    times = {"seconds": round(seconds, 2), "submitted": round(submitted, 2), "load": load}
-    print(json.dumps({"run": run, "what": what, **times, "cpu_s": cpu.since()}), file=sys.stderr)
 
 
 def _serving(held: contextlib.ExitStack, running: Running) -> Running:

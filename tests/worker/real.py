@@ -44,10 +44,11 @@ TEXTS = [
     "Gran told fortunes from the way a herring lay in the pan, and she was seldom wrong.",
     "We kept a goat called Parliament, because it sat all day and agreed on nothing.",
 ]
-QUICK = Recipe(lora_rank=4, first_layer=27, epochs=1, checkpoint_every=2, batch_size=8)
-# Two steps an epoch: long enough for whatever is killed, frozen or cut off in the middle of it.
-LONGER = msgspec.structs.replace(QUICK, epochs=12)
-ENDLESS = msgspec.structs.replace(QUICK, epochs=900)
+# Six short texts are one step an epoch.
+QUICK = Recipe(lora_rank=4, first_layer=27, epochs=4, checkpoint_every=2, batch_size=8)
+# Long enough for whatever is killed, frozen or cut off in the middle of it.
+LONGER = msgspec.structs.replace(QUICK, epochs=24)
+ENDLESS = msgspec.structs.replace(QUICK, epochs=1_000)
 
 
 class WorkerProcess:

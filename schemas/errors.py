@@ -81,6 +81,16 @@ from schemas.faults.damage import (
     SealBroken,
     WrongKey,
 )
+from schemas.faults.running import (
+    BaseUnavailable,
+    CheckpointCorrupt,
+    ChildDied,
+    GpuIdle,
+    NotEnoughData,
+    OutOfMemory,
+    RunFailed,
+    TimedOut,
+)
 from schemas.faults.starting import (
     FolderUnreadable,
     HomeInUse,
@@ -97,22 +107,30 @@ __all__ = [  # given on from `schemas.faults`; what is defined here needs no men
     "ArtifactCorrupt",
     "ArtifactMissing",
     "BackupCorrupt",
+    "BaseUnavailable",
+    "CheckpointCorrupt",
+    "ChildDied",
     "ClusterChanged",
     "Damaged",
     "FolderUnreadable",
+    "GpuIdle",
     "HomeInUse",
     "JarMismatch",
     "JarsUnavailable",
     "KeyDestroyed",
     "KeyMissing",
     "LifelogError",
+    "NotEnoughData",
+    "OutOfMemory",
     "PortInUse",
     "RecordCorrupt",
+    "RunFailed",
     "SealBroken",
     "SecretExposed",
     "SecretUnreadable",
     "ServerFailed",
     "SetupFailed",
+    "TimedOut",
     "WrongKey",
 ]
 
@@ -331,58 +349,6 @@ class NotCaughtUp(Unavailable):
     """The tables have not reached the position within 2 s: try again in a moment."""
 
     code = "not-caught-up"
-
-
-class RunFailed(LifelogError):
-    """An attempt of a job ended without its adapter."""
-
-    code = "run-failed"
-    retryable = True
-
-
-class NotEnoughData(RunFailed):
-    """Too few words to train on; another attempt would fail the same way."""
-
-    code = "not-enough-data"
-    retryable = False
-
-
-class CheckpointCorrupt(RunFailed):
-    """The checkpoint's bytes are not what was stored; the run starts over without it."""
-
-    code = "checkpoint-corrupt"
-
-
-class OutOfMemory(RunFailed):
-    """The device or the machine ran out of memory."""
-
-    code = "out-of-memory"
-
-
-class ChildDied(RunFailed):
-    """The training process ended without a word."""
-
-    code = "child-died"
-
-
-class TimedOut(RunFailed):
-    """The attempt ran past its limit."""
-
-    code = "timed-out"
-
-
-class GpuIdle(RunFailed):
-    """The attempt's GPU did nothing for longer than the pool allows."""
-
-    code = "gpu-idle"
-    retryable = True
-
-
-class BaseUnavailable(RunFailed):
-    """The base model is not there, or is not what its digest says."""
-
-    code = "base-unavailable"
-    retryable = False
 
 
 def every_error() -> dict[str, type[LifelogError]]:

@@ -218,11 +218,10 @@ class Log:
                     linger_ms=2,
                     max_request_size=MAX_RECORD_BYTES + 48_576,
                 )
-                try:
+                async with contextlib.AsyncExitStack() as unless_started:
+                    unless_started.push_async_callback(producer.stop)
                     await producer.start()
-                except BaseException:
-                    await producer.stop()
-                    raise
+                    unless_started.pop_all()
                 self._producer = producer
             return self._producer
 

@@ -67,6 +67,22 @@ class Operation:
         return f"{self.method} {self.path}"
 
 
+def admins(
+    path: str, endpoint: "Endpoint", summary: str, body: type[Body], kind: type
+) -> Operation:
+    """An operation by which an admin asks the queue for something; `kind` is its answer."""
+    return Operation(
+        method="POST",
+        path=path,
+        endpoint=endpoint,
+        access="admin",
+        summary=summary,
+        body=body,
+        idempotent=True,
+        answers={202: kind},
+    )
+
+
 class State(TypedDict):
     """What a request carries besides itself."""
 

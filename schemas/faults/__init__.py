@@ -1,1 +1,1 @@
-"""Errors that `schemas.errors` gives on: their base, and two of its branches."""
+"""Errors that `schemas.errors` gives on: their base, and three of its branches."""

@@ -1,7 +1,7 @@
 """Hypothesis strategies for payloads, made from the types themselves."""
 
 import datetime
-from typing import Any, get_args
+from typing import Any
 
 import msgspec
 from hypothesis import strategies as some
@@ -55,4 +55,4 @@ def _of(kind: inspect.Type) -> some.SearchStrategy[Any]:
         case inspect.StructType():
             return payloads(kind.cls)
         case _:
-            raise NotImplementedError(kind, get_args(kind))
+            raise TypeError(f"no strategy for {kind}")

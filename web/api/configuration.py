@@ -15,6 +15,7 @@ PRIORITY_RANKS = {"high": 1, "medium": 2, "low": 3}
 
 Retries = Annotated[int, Meta(ge=0, le=20)]
 Minutes = Annotated[float, Meta(gt=0, le=10_080)]
+GIGABYTE = 1_000_000_000  # bytes, as the brief counts memory and disks
 Gigabytes = Annotated[float, Meta(gt=0)]
 
 

@@ -19,15 +19,15 @@ from schemas.types import OPERATOR, Positive, Scalar
 from streams.queue.money import month_of
 from streams.queue.policy import Policy, folded
 from streams.queue.state import QueueState
-from web.api.configuration import PriorityWeights, ResourceLimits, without_effect
+from web.api.configuration import GIGABYTE, PriorityWeights, ResourceLimits, without_effect
 from web.api.queue import reason_of
 from web.callers import owned
 from web.routing import (
     Body,
-    Endpoint,
     Operation,
     WebRequest,
     Wire,
+    admins,
     answer,
     caller,
     read_hashed,
@@ -35,7 +35,6 @@ from web.routing import (
 )
 from web.writes import Sent, ask, request_id, shown
 
-GIGABYTE = 1_000_000_000
 Money = Annotated[float, Meta(ge=0)]
 Weight = Annotated[float, Meta(ge=0.01, le=1_000)]
 Minutes = Annotated[float, Meta(gt=0, le=10_080)]
@@ -319,19 +318,6 @@ def _pool(name: str, row: pools.PoolRow | None) -> Pool:
     )
 
 
-def _said(path: str, endpoint: Endpoint, summary: str, body: type[Body], kind: type) -> Operation:
-    return Operation(
-        method="POST",
-        path=path,
-        endpoint=endpoint,
-        access="admin",
-        summary=summary,
-        body=body,
-        idempotent=True,
-        answers={202: kind},
-    )
-
-
 _PERSON = "/api/pools/{pool}/people/{person_id}"
 
 OPERATIONS = (
@@ -343,9 +329,9 @@ OPERATIONS = (
         summary="Every pool, its numbers and whether it is paused",
         answers={200: PoolList},
     ),
-    _said("/api/pools/{pool}/pause", pause_pool, "Lease no job of a pool", Said, Pool),
-    _said("/api/pools/{pool}/resume", resume_pool, "Lease a pool's jobs again", Said, Pool),
-    _said(
+    admins("/api/pools/{pool}/pause", pause_pool, "Lease no job of a pool", Said, Pool),
+    admins("/api/pools/{pool}/resume", resume_pool, "Lease a pool's jobs again", Said, Pool),
+    admins(
         "/api/pools/{pool}/configure",
         configure,
         "Change a pool's numbers and prices",
@@ -368,16 +354,16 @@ OPERATIONS = (
         summary="A person's budget, spending and share of a pool",
         answers={200: PersonInPool},
     ),
-    _said(f"{_PERSON}/pause", pause_person, "Lease none of a person's jobs", Said, PersonInPool),
-    _said(f"{_PERSON}/resume", resume_person, "Lease a person's jobs again", Said, PersonInPool),
-    _said(
+    admins(f"{_PERSON}/pause", pause_person, "Lease none of a person's jobs", Said, PersonInPool),
+    admins(f"{_PERSON}/resume", resume_person, "Lease a person's jobs again", Said, PersonInPool),
+    admins(
         f"{_PERSON}/budget",
         set_budget,
         "Say what a person may spend in a pool in a month",
         Budget,
         PersonInPool,
     ),
-    _said(
+    admins(
         f"{_PERSON}/share",
         set_share,
         "Give a person's use of a pool another weight",

@@ -13,7 +13,7 @@ from schemas.errors import Forbidden, InvalidBody
 from schemas.topics import JOB_COMMANDS, POOLS
 from schemas.types import Device, JobState, Priority, Scalar
 from streams.queue.telling.forecast import Forecast
-from web.api.configuration import ATTEMPTS_MAX, PRIORITY_RANKS, TIMEOUT_S, EffectiveQueue
+from web.api.configuration import ATTEMPTS_MAX, GIGABYTE, PRIORITY_RANKS, TIMEOUT_S, EffectiveQueue
 from web.api.jobs import (
     Expected,
     Progress,
@@ -28,7 +28,6 @@ from web.callers import Caller
 from web.routing import Body, Operation, WebRequest, Wire, answer, caller, read_hashed, services
 from web.writes import ask, etag, expected_version, request_id, shown
 
-GIGABYTE = 1e9
 REASON_LENGTH = 500  # characters
 Action = Literal["cancel", "pause", "resume", "reprioritize", "retry", "hold", "release"]
 ASKS: Mapping[Action, type[commands.CancelJob | commands.AboutJob]] = {

@@ -15,7 +15,7 @@ from schemas.events import CommandRepeated, JobSubmitted
 from schemas.recipe import Facts, TrainingConfig
 from schemas.topics import JOB_COMMANDS, POOLS
 from schemas.types import ENDED, Device, JobState, Positive, Priority, Scalar
-from web.api.configuration import Gigabytes, QueueConfig, terms
+from web.api.configuration import GIGABYTE, Gigabytes, QueueConfig, terms
 from web.api.jobs import (
     Expected,
     Job,
@@ -42,7 +42,6 @@ from web.services import Services
 from web.writes import Sent, ask, request_id, shown
 
 GIB = 2**30
-GIGABYTE = 1e9
 JOBS_SHOWN = 50
 AFTER_AT_MOST = 50  # jobs that one waits for
 AHEAD = datetime.timedelta(days=366)  # of a scheduled start

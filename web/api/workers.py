@@ -15,10 +15,10 @@ from web.api.pools import Said
 from web.api.queue import reason_of
 from web.routing import (
     Body,
-    Endpoint,
     Operation,
     WebRequest,
     Wire,
+    admins,
     answer,
     read_hashed,
     services,
@@ -142,19 +142,6 @@ def _worker(row: workers.WorkerHolding) -> PoolWorker:
     )
 
 
-def _said(path: str, endpoint: Endpoint, summary: str, body: type[Body], kind: type) -> Operation:
-    return Operation(
-        method="POST",
-        path=path,
-        endpoint=endpoint,
-        access="admin",
-        summary=summary,
-        body=body,
-        idempotent=True,
-        answers={202: kind},
-    )
-
-
 OPERATIONS = (
     Operation(
         method="GET",
@@ -164,21 +151,21 @@ OPERATIONS = (
         summary="Every worker and what it holds",
         answers={200: WorkerList},
     ),
-    _said(
+    admins(
         "/api/workers/{worker_id}/drain",
         drain,
         "Give a worker no more jobs",
         Draining,
         PoolWorker,
     ),
-    _said(
+    admins(
         "/api/workers/{worker_id}/resume",
         resume,
         "Give a drained worker jobs again",
         Said,
         PoolWorker,
     ),
-    _said(
+    admins(
         "/api/workers/{worker_id}/lost",
         lost,
         "Declare a worker lost",

@@ -1,5 +1,8 @@
 """Real servers for the tests: one Kafka and one Postgres a session, a prefix and a database a test.
 
+The whole suite runs in two processes, file by file, the slow files first; each has servers of its
+own. A part of it runs in one process; `-n` says otherwise.
+
 `LIFELOG_TEST_SERVERS` says where they come from: `embedded` (default), `containers` (our own image,
 by testcontainers; needs a Docker API) or `env` (`LIFELOG_TEST_KAFKA` and `LIFELOG_TEST_DATABASE`
 name running ones).
@@ -35,11 +38,19 @@ FULL = os.environ.get("LIFELOG_TEST_PROFILE", "") == "full"  # noqa: TID251
 # How long an example takes says more of the machine's other work than of the code.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
-LEFT_OUT = pytest.StashKey[int]()
+# Files with such tests come first, so that no process ends up waiting for the other's last one.
+SLOW = ("training", "chaos", "simulation")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """How many processes share the tests: much of the suite waits for servers, leases and children."""
+    return 2 if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what is about containers where the servers are none, and what is for full size."""
+    slow = {item.path for item in items if any(map(item.get_closest_marker, SLOW))}
+    items.sort(key=lambda item: item.path not in slow)
     left_out = [
         item
         for item in items
@@ -49,14 +60,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         items[:] = [item for item in items if item not in left_out]
         config.hook.pytest_deselected(items=left_out)
-        config.stash[LEFT_OUT] = len(left_out)
 
 
-def pytest_report_collectionfinish(config: pytest.Config) -> str | None:
-    """Say what was left out, and how to run it."""
-    count = config.stash.get(LEFT_OUT, 0)
-    how = "LIFELOG_TEST_SERVERS=containers and LIFELOG_TEST_PROFILE=full run them"
-    return f"{count} tests are left out: {how}" if count else None
+def pytest_report_header() -> list[str]:
+    """Say what is left out, and how to run it: with several processes no count is shown."""
+    asked = {"containers": SERVERS == "containers", "full": FULL}
+    how = {"containers": "LIFELOG_TEST_SERVERS=containers", "full": "LIFELOG_TEST_PROFILE=full"}
+    return [
+        f"left out: tests marked {mark}; {how[mark]} runs them" for mark in how if not asked[mark]
+    ]
 
 
 @pytest.fixture(scope="session")

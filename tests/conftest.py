@@ -28,6 +28,10 @@ from tests.databases import database_on
 
 # Before torch is there: threads that spin for long starve the servers that run beside them.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # noqa: TID251 - the suite's own
+# Trainings of two processes at once, with as many threads as cores each, wait for each other most of
+# the time; with one thread each, both go on.
+if "PYTEST_XDIST_WORKER" in os.environ:  # noqa: TID251
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # noqa: TID251
 # A build machine often forbids bytecode: then each of some hundred processes compiles torch or
 # Faust anew. They keep it where `lifelog up` keeps its own.
 if os.environ.pop(NO_BYTECODE, ""):  # noqa: TID251

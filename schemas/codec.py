@@ -2,7 +2,8 @@
 
 Attributes stand in `ce_*` headers (cloudevents/spec, kafka-protocol-binding, section 3.2); our own
 headers have plain names. Payload fields that a reader does not know are ignored, so that a newer
-writer may add optional ones.
+writer may add optional ones. A payload of an older version is put in the words of today first
+(`schemas.upcasters`); one of a version that is not known yet stays `Unknown`.
 """
 
 import datetime
@@ -13,12 +14,13 @@ import msgspec
 from schemas.envelope import Envelope, Unknown
 from schemas.errors import RecordCorrupt
 from schemas.topics import TOPICS
+from schemas.upcasters import upcast, version_of
 
 Headers = Sequence[tuple[str, bytes]]
 
 SPEC_VERSION = b"1.0"
 CONTENT_TYPE = b"application/json"
-SCHEMA_VERSION = 1
+SCHEMA_URN = "urn:lifelog:schema:"
 
 _PLAIN = {
     "owner": "owner",
@@ -50,7 +52,7 @@ def type_of(data: msgspec.Struct) -> str:
 
 def data_schema(kind: str) -> str:
     """The name of the JSON Schema of a type, as `ce_dataschema` carries it."""
-    return f"urn:lifelog:schema:{kind}:{SCHEMA_VERSION}"
+    return f"{SCHEMA_URN}{kind}:{version_of(kind)}"
 
 
 def encode(data: msgspec.Struct) -> bytes:
@@ -98,6 +100,7 @@ def decode_headers(headers: Headers) -> Envelope:
             time=datetime.datetime.fromisoformat(found["ce_time"]),
             subject=found.get("ce_subject"),
             answers=None if answers is None else int(answers),
+            version=int(found.get("ce_dataschema", ":1").rpartition(":")[2]),
             **{field: found.get(header) for field, header in _PLAIN.items()},
         )
     except KeyError as error:
@@ -106,17 +109,26 @@ def decode_headers(headers: Headers) -> Envelope:
         raise RecordCorrupt(f"A header of the record cannot be read: {error}") from error
 
 
-def decode(kind: str, value: bytes) -> msgspec.Struct:
-    """The payload of a record; `Unknown` where no schema of this version reads its type.
+def decode(kind: str, value: bytes, version: int | None = None) -> msgspec.Struct:
+    """The payload of a record; `Unknown` where no schema of this version of ours reads it.
+
+    Args:
+        kind: Its `ce_type`.
+        value: The payload as JSON.
+        version: Of the schema that it was written with; by default the newest.
 
     Raises:
         RecordCorrupt: If the payload does not fit its schema.
     """
     decoder = _DECODERS.get(kind)
-    if decoder is None:
+    newest = version_of(kind)
+    version = newest if version is None else version
+    if decoder is None or version > newest:
         return Unknown(type=kind, value=value)
     try:
+        if version < newest:
+            value = _ENCODER.encode(upcast(kind, version, msgspec.json.decode(value)))
         payload: msgspec.Struct = decoder.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise RecordCorrupt(f"A {kind} record does not fit its schema: {error}") from error
     return payload

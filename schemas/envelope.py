@@ -26,6 +26,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     answers: int | None = None  # offset of the command that this event answers
     command: str | None = None  # id of that command
     decider: str | None = None  # version of the code that decided
+    version: int | None = None  # of the schema that a record which was read was written with
 
 
 class Unknown(msgspec.Struct, frozen=True, kw_only=True):

@@ -46,7 +46,7 @@ def recorded(
     at = datetime.datetime.fromtimestamp(at_ms / 1000, datetime.UTC)
     try:
         envelope = codec.decode_headers(headers)
-        data = codec.decode(envelope.type, value)
+        data = codec.decode(envelope.type, value, envelope.version)
     except RecordCorrupt as error:
         data = Unreadable(value=value, headers=tuple(headers), error=str(error))
         envelope = Envelope(id="", type="", source="", time=at)

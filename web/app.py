@@ -14,6 +14,7 @@ from web import openapi
 from web.api import (
     bulk,
     chat,
+    contracts,
     entries,
     health,
     jobs,
@@ -51,6 +52,7 @@ API: tuple[Operation, ...] = (
     *stream.OPERATIONS,
     *openai.OPERATIONS,
     *health.OPERATIONS,
+    *contracts.OPERATIONS,
 )
 ALL: tuple[Operation, ...] = (*API, *PAGES)
 

@@ -32,23 +32,23 @@ def tail(*, job: str | None = None, context: Context | None = None) -> None:
             context.show({"event": frame.event, **told}, f"[bold]{frame.event}[/] {frame.data}")
 
 
-def schema(kind: str, *, context: Context | None = None) -> None:
+def schema(name: str, *, context: Context | None = None) -> None:
     """Print the JSON Schema of a type of event or command.
 
     Args:
-        kind: Its type: lifelog.job.submitted
+        name: What a record's ce_dataschema says, urn:lifelog:schema:lifelog.job.submit:1, or the
+            type alone for its newest version.
         context: Options of every command.
     """
-    from schemas import catalogue
     from schemas.codec import TYPES
+    from schemas.contracts import golden
     from schemas.errors import NotFound
 
     context = context or Context()
-    if kind not in TYPES:
-        known = ", ".join(sorted(TYPES))
-        raise NotFound(f"There is no type {kind}. There are: {known}")
-    found = catalogue.json_schema(TYPES[kind])
-    context.show(found, msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+    found = golden.resolve(name)
+    if found is None:
+        raise NotFound(f"There is no schema {name}. There are: {', '.join(sorted(TYPES))}")
+    context.show(dict(found), msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
 
 
 def rebuild(*, context: Context | None = None) -> None:

@@ -57,6 +57,8 @@ MATRIX = {
     "GET /healthz": "public",
     "GET /readyz": "public",
     "GET /openapi.json": "public",
+    "GET /asyncapi.json": "public",
+    "GET /schemas/{name}": "public",
     "GET /login": "public",
     "POST /login": "public",
     "POST /logout": "member",

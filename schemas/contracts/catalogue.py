@@ -1,25 +1,20 @@
-"""The event catalogue and the JSON Schemas, made from the types: never written by hand.
-
-`python -m schemas.catalogue` writes them; a test fails while they are out of date.
-"""
+"""The event catalogue and the JSON Schemas, made from the types: never written by hand."""
 
 import inspect
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from schemas.authority import MAY_SEND
-from schemas.codec import TYPES, data_schema
+from schemas.codec import data_schema
 from schemas.topics import FOR_EVER, TOPICS, Topic, partitions
 
-DOCS = Path(__file__).parent.parent / "docs"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 HEAD = """\
 # Events and commands
 
-Made by `python -m schemas.catalogue` from the code: do not edit.
+Made by `python -m schemas.contracts` from the code: do not edit.
 
 Every record is a CloudEvents 1.0 event in Kafka's binary mode: the attributes are headers
 (`ce_id`, `ce_type`, `ce_source`, `ce_time`, `ce_subject`, `ce_dataschema`), the value is JSON.
@@ -43,15 +38,6 @@ def json_schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
     own = dict(parts.pop(name))
     schema = {"$schema": DIALECT, "$id": data_schema(_type(kind)), **own}
     return {**schema, "$defs": parts} if parts else schema
-
-
-def files() -> dict[str, str]:
-    """Each generated file under `docs/`, by its path there."""
-    found = {"events.md": catalogue()}
-    for name, kind in TYPES.items():
-        text = msgspec.json.format(msgspec.json.encode(json_schema(kind), order="sorted"), indent=2)
-        found[f"schemas/{name}.json"] = text.decode() + "\n"
-    return found
 
 
 def catalogue() -> str:
@@ -136,17 +122,3 @@ def _anchor(name: str) -> str:
 def _type(kind: type[msgspec.Struct]) -> str:
     name: str = kind.TYPE  # type: ignore[attr-defined]
     return name
-
-
-def _write() -> None:
-    for name, text in files().items():
-        path = DOCS / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    for path in (DOCS / "schemas").glob("*.json"):
-        if f"schemas/{path.name}" not in files():
-            path.unlink()
-
-
-if __name__ == "__main__":
-    _write()

@@ -31,6 +31,7 @@ from schemas.positions import Partition, Position
 from schemas.topics import TOPICS, Topic, partitions
 from streams.administration import (
     ANSWER_WITHIN_MS,
+    MAX_BATCH_BYTES,
     MAX_RECORD_BYTES,
     administration,
     create_topics,
@@ -41,6 +42,7 @@ from streams.records import Note, Unreadable, recorded
 
 __all__ = [
     "ANSWER_WITHIN_MS",
+    "MAX_BATCH_BYTES",
     "MAX_RECORD_BYTES",
     "Log",
     "Note",
@@ -215,7 +217,8 @@ class Log:
                     acks="all",
                     enable_idempotence=True,
                     request_timeout_ms=ANSWER_WITHIN_MS,
-                    linger_ms=2,
+                    # No linger: what is appended while a request is under way goes in the next.
+                    max_batch_size=MAX_BATCH_BYTES,
                     max_request_size=MAX_RECORD_BYTES + 48_576,
                 )
                 async with contextlib.AsyncExitStack() as unless_started:
@@ -242,7 +245,18 @@ class Log:
     def _envelope(self, topic: Topic, partition: int, note: Note, value: bytes) -> Envelope:
         kind = codec.type_of(note.data)
         name = note.identity or str(uuid4())
-        envelope = Envelope(
+        mac = None
+        if self._key:
+            mac = authority.mac(
+                self._key,
+                topic=topic.name,
+                partition=partition,
+                identity=name,
+                kind=kind,
+                body_hash=note.body_hash or "",
+                value=value,
+            )
+        return Envelope(
             id=name,
             type=kind,
             source=self.source,
@@ -250,19 +264,9 @@ class Log:
             subject=note.subject,
             owner=note.owner,
             body_hash=note.body_hash,
+            issuer=self._issuer if self._key else None,
+            mac=mac,
         )
-        if not self._key:
-            return envelope
-        mac = authority.mac(
-            self._key,
-            topic=topic.name,
-            partition=partition,
-            identity=name,
-            kind=kind,
-            body_hash=note.body_hash or "",
-            value=value,
-        )
-        return msgspec.structs.replace(envelope, issuer=self._issuer, mac=mac)
 
     async def _reached(self, consumer: AIOKafkaConsumer, until: Mapping[Partition, int]) -> bool:
         for (topic, partition), end in until.items():

@@ -61,6 +61,7 @@ class Owner(Generic[S]):
         self._partition = partition
         self._log = log
         self._secret = secret
+        self._keys: dict[str, bytes] = {}  # of issuers that were believed
         self._source = f"/lifelog/{decider.name}/{cluster}"
         self._producer: AIOKafkaProducer | None = None
 
@@ -128,7 +129,7 @@ class Owner(Generic[S]):
 
     def _decided(self, recorded: Recorded) -> list[Outgoing]:
         """What answers one command. The state moves on with it: a failed write ends the process."""
-        received = Received(recorded, authentic=verdict(recorded, self._secret))
+        received = Received(recorded, authentic=verdict(recorded, self._secret, self._keys))
         now = now_of(self.state, recorded)
         events = self._decider.decide(self.state, received, now)
         envelopes = enveloped(self._decider, self._source, recorded, now, events)

@@ -1,8 +1,9 @@
 """Faust's consumer, without a turn of the event loop for each record.
 
 Faust hands each record on in a task, beside three more that would interrupt it, and waits for the
-first of the four. Where the record's stream has room nothing has to be waited for, and the four
-tasks were a third of what a command cost the decider. Whatever does wait, waits as Faust has it.
+first of the four. Where the record's stream has room nothing has to be waited for: without the
+tasks, and the stream's own turn, a no-op job cost the decider 1.8 ms of CPU instead of 3.4 (one run
+each on a loaded machine). Whatever does wait, waits as Faust has it.
 """
 
 import inspect

@@ -1,6 +1,7 @@
 """Followers of the log: they look at the queue's history and send commands of their own.
 
-All followers of a process share one reader, so that each event is fetched and decoded once.
+All followers of a process share one reader, so that each event is fetched and decoded once. None
+of them is in a hurry.
 """
 
 from collections.abc import Sequence
@@ -38,14 +39,14 @@ async def follow(log: Log, followers: Sequence[Follower]) -> None:
     heartbeats = await log.ends([WORKER_HEARTBEATS])
     unread = {(JOB_EVENTS.name, partition): 0 for partition in range(len(POOLS))}
     ends = await log.ends([JOB_EVENTS])
-    current = False
-    async for batch in log.read(unread | heartbeats, batch=AT_ONCE):
-        if not current:
+    reached = False
+    async for batch in log.read(unread | heartbeats, batch=AT_ONCE, gather=True):
+        if not reached:
             unread |= {(one.topic, one.partition): one.offset + 1 for one in batch}
             # The last offset is a transaction's marker, which is never read.
-            current = not batch or all(
+            reached = all(
                 unread[JOB_EVENTS.name, partition] >= ends[JOB_EVENTS.name, partition] - 1
                 for partition in range(len(POOLS))
             )
         for follower in followers:
-            await follower.follow(batch, current=current)
+            await follower.follow(batch, current=reached or not batch)

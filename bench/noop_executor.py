@@ -2,7 +2,8 @@
 
 The executor is one worker with many slots that speaks the worker's whole protocol: it joins, beats,
 follows the pool's committed events, and for each lease sends the renewal that a worker sends at
-once, the start and the success, each signed and each acknowledged by the log before the next.
+once with the start, and the success once the log has acknowledged both. Each is signed; what its
+slots say at the same time is appended together.
 """
 
 import asyncio
@@ -46,6 +47,35 @@ class Unexpected(Exception):
     """The queue did what it must not do with jobs that do nothing."""
 
 
+class Mouth:
+    """Appends what is said: all that was said during one append goes in the next."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._unsaid: list[tuple[int, Note]] = []
+        self._heard: asyncio.Future[None] | None = None  # of what is unsaid
+        self._ready = asyncio.Event()
+
+    async def say(self, *said: commands.Command) -> None:
+        """Append commands, in order; returns once the log has acknowledged them."""
+        self._unsaid += [(PARTITION, Note(data=one, identity=str(uuid4()))) for one in said]
+        if self._heard is None:
+            self._heard = asyncio.get_running_loop().create_future()
+        self._ready.set()
+        await asyncio.shield(self._heard)
+
+    async def run(self) -> None:
+        """Append until cancelled."""
+        while True:
+            await self._ready.wait()
+            self._ready.clear()
+            notes, self._unsaid = self._unsaid, []
+            heard, self._heard = self._heard, None
+            await self._log.append_many(JOB_COMMANDS, notes)
+            if heard is not None:
+                heard.set_result(None)
+
+
 class Executor:
     """Takes every lease, and notes on the monotonic clock what the log says of each job."""
 
@@ -55,6 +85,7 @@ class Executor:
         self.done: dict[str, float] = {}  # JobSucceeded was read back
         self.registered: set[str] = set()  # and what follows has been answered
         self._log = log
+        self._mouth = Mouth(log)
         self._slots = slots
         self._incarnation = str(uuid4())
         self._joined = False
@@ -69,12 +100,14 @@ class Executor:
             endless = [
                 group.create_task(self._follow(ends)),
                 group.create_task(self._beat()),
+                group.create_task(self._mouth.run()),
             ]
-            await self._say(self._joining())
+            await self._mouth.say(self._joining())
             async with asyncio.timeout(60), self._changed:
                 await self._changed.wait_for(lambda: self._joined)
             yield
-            await self._say(commands.LeavePool(worker_id=WORKER, incarnation=self._incarnation))
+            leaving = commands.LeavePool(worker_id=WORKER, incarnation=self._incarnation)
+            await self._mouth.say(leaving)
             for task in endless:
                 task.cancel()
 
@@ -132,21 +165,17 @@ class Executor:
             "worker_id": WORKER,
             "fencing_token": grant.fencing_token,
         }
-        renewal = asyncio.create_task(self._say(commands.RenewLease(**about)))
-        await self._say(commands.ReportStarted(**about, device="cpu"))
-        await renewal  # before the end: of a lease that is over there is none
+        started = commands.ReportStarted(**about, device="cpu")
+        await self._mouth.say(commands.RenewLease(**about), started)
         digests: dict[str, Any] = dict.fromkeys(DIGESTS, DIGEST)
         version = f"version-of-{grant.job_id}"
-        await self._say(commands.ReportSucceeded(**about, version_id=version, **digests))
+        await self._mouth.say(commands.ReportSucceeded(**about, version_id=version, **digests))
 
     async def _beat(self) -> None:
         while True:
             beat = WorkerHeartbeat(worker_id=WORKER, incarnation=self._incarnation, pool=POOL)
             await self._log.append(WORKER_HEARTBEATS, 0, beat)
             await asyncio.sleep(HEARTBEAT_EVERY_S)
-
-    async def _say(self, command: commands.Command) -> None:
-        await self._log.append(JOB_COMMANDS, PARTITION, command, identity=str(uuid4()))
 
 
 class Client:

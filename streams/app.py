@@ -8,8 +8,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import faust
+from faust.types import TransportT
 
 from schemas.topics import Topic, partitions
+from streams.delivery import PromptTransport
 
 SESSION_S = 6.0  # until a killed decider's partitions move on; the broker takes no less
 HEARTBEAT_S = 1.5
@@ -25,6 +27,9 @@ class DeciderApp(faust.App):
 
     async def on_first_start(self) -> None:
         """Create no folder."""
+
+    def _new_transport(self) -> TransportT:
+        return PromptTransport(self.conf.broker_consumer, self)
 
 
 def decider_app(kafka: str, *, prefix: str, offers: dict[Topic, Offer]) -> faust.App:
@@ -74,9 +79,17 @@ def _add_agent(app: faust.App, prefix: str, topic: Topic, offer: Offer) -> None:
     )
 
     async def hand_on(stream: faust.StreamT[Any]) -> None:
-        """Hand every command to its decider, which acknowledges it once it is answered."""
-        unacknowledged = cast("faust.Stream[bytes]", stream).noack()
-        async for event in unacknowledged.events():
+        """Hand every command to its decider, which acknowledges it once it is answered.
+
+        They are taken from the stream's channel: the stream itself gives the event loop a turn for
+        each record. Like the stream, this tells the consumer what is not acknowledged yet.
+        """
+        commands = cast("faust.Channel[bytes]", stream.channel)
+        while True:
+            event = await commands.get()
+            if not event.message.tracked:
+                event.message.tracked = True
+                app.consumer.track_message(event.message)
             await offer(event)
 
     app.agent(channel, name=topic.name, concurrency=1)(hand_on)

@@ -6,21 +6,25 @@ second one's command finds nothing due.
 
 `main` is the process `lifelog run clock`. It hosts the clock, the monitor of the workers'
 heartbeats and the process manager: each follows the log and sends commands, and none keeps anything
-that the log does not have.
+that the log does not have. One reader serves the three.
 """
 
 import asyncio
+import contextlib
 import datetime
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 
 from schemas import authority
 from schemas.commands import AdvanceTime
+from schemas.envelope import Recorded
 from schemas.errors import LogUnavailable
 from schemas.settings import Settings
 from schemas.topics import JOB_COMMANDS, JOB_EVENTS, POOLS
-from streams import monitor, process_manager
+from streams.following import follow
 from streams.log import Log
+from streams.monitor import Monitor
+from streams.process_manager import ProcessManager
 from streams.queue.deadlines import next_deadline
 from streams.queue.evolve import evolve
 from streams.queue.policy import Policy
@@ -33,7 +37,6 @@ AGAIN_AT_MOST_S = 60.0
 STARTS_OVER_AFTER_S = 2.0  # once the log is away
 
 Now = Callable[[], datetime.datetime]
-Follower = Callable[[Log], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
 
@@ -63,31 +66,33 @@ def utc_now() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC)
 
 
-async def run(log: Log, policy: Policy, now: Now = utc_now) -> None:
-    """Announce deadlines until cancelled.
+class Clock:
+    """Announces the deadlines of every pool."""
 
-    Args:
-        log: Opened as the issuer `clock`.
-        policy: The queue decider's own.
-        now: The wall clock.
+    def __init__(self, log: Log, policy: Policy, now: Now = utc_now) -> None:
+        """A clock that has read nothing yet.
 
-    Raises:
-        LogUnavailable: If no broker answers.
-    """
-    pools = {partition: QueueState(policy=policy) for partition in range(len(POOLS))}
-    deadlines = {partition: Deadline() for partition in pools}
-    unread = {(JOB_EVENTS.name, partition): 0 for partition in pools}
-    ends = await log.ends([JOB_EVENTS])
-    async for batch in log.read(unread):
+        Args:
+            log: Opened as the issuer `clock`.
+            policy: The queue decider's own.
+            now: The wall clock.
+        """
+        self._log = log
+        self._now = now
+        self._pools = [QueueState(policy=policy) for _ in POOLS]
+        self._deadlines = [Deadline() for _ in POOLS]
+
+    async def follow(self, batch: Sequence[Recorded], *, current: bool) -> None:
+        """Fold what happened, and say what is due by now."""
         for recorded in batch:
-            evolve(pools[recorded.partition], recorded.data, recorded.envelope)
-            unread[recorded.topic, recorded.partition] = recorded.offset + 1
-        if batch and any(unread[place] < ends[place] - 1 for place in unread):
-            continue  # still reading history: what was due then has been settled since
-        for partition, state in pools.items():
-            due = deadlines[partition].due(state, now())
+            if recorded.topic == JOB_EVENTS.name:
+                evolve(self._pools[recorded.partition], recorded.data, recorded.envelope)
+        if not current:
+            return
+        for partition, state in enumerate(self._pools):
+            due = self._deadlines[partition].due(state, self._now())
             if due is not None:
-                await log.append(JOB_COMMANDS, partition, AdvanceTime(due=due))
+                await self._log.append(JOB_COMMANDS, partition, AdvanceTime(due=due))
 
 
 def main(settings: Settings) -> None:
@@ -97,30 +102,36 @@ def main(settings: Settings) -> None:
         InvalidSetting: If the command secret is missing.
     """
     secret = command_secret(settings)
+    asyncio.run(until_told(_follow(settings, secret)))
+
+
+async def _follow(settings: Settings, secret: bytes) -> None:
+    """Follow the log; when it goes away, start over from its beginning."""
     policy = Policy(lease_ttl_s=settings.lease_ttl_s)
     silent_after = datetime.timedelta(seconds=settings.silent_after_s)
-    asyncio.run(
-        until_told(
-            _follow(settings, secret, "clock", lambda log: run(log, policy)),
-            _follow(settings, secret, "monitor", lambda log: monitor.run(log, silent_after)),
-            _follow(settings, secret, "process-manager", process_manager.run),
-        )
-    )
-
-
-async def _follow(settings: Settings, secret: bytes, issuer: str, follower: Follower) -> None:
-    """Run a follower; when the log goes away, start it over from the log's beginning."""
-    key = authority.issuer_key(secret, issuer)
     while True:
         try:
-            async with Log.open(
-                settings.kafka,
-                prefix=settings.prefix,
-                source=f"/lifelog/{issuer}",
-                issuer=issuer,
-                key=key,
-            ) as log:
-                await follower(log)
+            async with contextlib.AsyncExitStack() as held:
+                clock, monitor, manager = [
+                    await held.enter_async_context(_log_of(settings, secret, issuer))
+                    for issuer in ("clock", "monitor", "process-manager")
+                ]
+                followers = (
+                    Clock(clock, policy),
+                    Monitor(monitor, silent_after),
+                    ProcessManager(manager),
+                )
+                await follow(clock, followers)
         except LogUnavailable as error:
-            logger.warning("%s waits: %s", issuer, error)
+            logger.warning("clock, monitor and process manager wait: %s", error)
             await asyncio.sleep(STARTS_OVER_AFTER_S)
+
+
+def _log_of(settings: Settings, secret: bytes, issuer: str) -> Log:
+    return Log.open(
+        settings.kafka,
+        prefix=settings.prefix,
+        source=f"/lifelog/{issuer}",
+        issuer=issuer,
+        key=authority.issuer_key(secret, issuer),
+    )

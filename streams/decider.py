@@ -33,6 +33,11 @@ from streams.running import stop_signal
 from streams.secrets import command_secret
 
 WAITING = 256  # commands between Faust and the decider
+# A transaction costs the broker much more than a command does: while they come one by one, and not
+# after a rest, what comes within a moment shares one.
+GATHER_S = 0.01
+GATHER_UNDER = 32  # commands that are worth a transaction of their own
+RESTED_AFTER_S = 0.1
 SWEEP_IDLE_S = 1.0  # with nothing delivered for so long, look whether something should have been
 SWEEP_BUSY_S = 30.0
 STOP_WITHIN_S = 8.0
@@ -53,6 +58,7 @@ class Shell:
         self._waiting: asyncio.Queue[faust.EventT[bytes]] = asyncio.Queue(WAITING)
         self._owners: dict[int, Owner[Any]] = {}
         self._swept = 0.0
+        self._answered = 0.0  # when the last batch was, on the event loop's clock
         self._closing = False
 
     async def offer(self, event: faust.EventT[bytes]) -> None:
@@ -73,6 +79,8 @@ class Shell:
                 await (await self._owner(partition)).answer(commands)
             for event in batch:
                 event.ack()
+            if batch:
+                self._answered = asyncio.get_running_loop().time()
             if not self._closing and (not batch or self._overdue()):
                 await self._sweep(reader)
 
@@ -91,6 +99,9 @@ class Shell:
             batch = [await asyncio.wait_for(self._waiting.get(), SWEEP_IDLE_S)]
         except TimeoutError:
             return []
+        rested = asyncio.get_running_loop().time() - self._answered > RESTED_AFTER_S
+        if not rested and self._waiting.qsize() < GATHER_UNDER:
+            await asyncio.sleep(GATHER_S)
         while len(batch) < AT_ONCE and not self._waiting.empty():
             batch.append(self._waiting.get_nowait())
         return batch

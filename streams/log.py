@@ -31,6 +31,7 @@ from schemas.positions import Partition, Position
 from schemas.topics import TOPICS, Topic, partitions
 from streams.administration import (
     ANSWER_WITHIN_MS,
+    MAX_BATCH_BYTES,
     MAX_RECORD_BYTES,
     administration,
     create_topics,
@@ -41,6 +42,7 @@ from streams.records import Note, Unreadable, recorded
 
 __all__ = [
     "ANSWER_WITHIN_MS",
+    "MAX_BATCH_BYTES",
     "MAX_RECORD_BYTES",
     "Log",
     "Note",
@@ -52,6 +54,7 @@ __all__ = [
     "verdict",
 ]
 
+GATHERED_BYTES = 100_000
 IDLE_S = 0.5  # an idle reader yields an empty batch this often
 
 
@@ -140,6 +143,7 @@ class Log:
         *,
         batch: int = 500,
         until: Mapping[Partition, int] | None = None,
+        gather: bool = False,
     ) -> AsyncGenerator[list[Recorded], None]:
         """Committed records from the given offsets on, in order within each partition.
 
@@ -148,6 +152,8 @@ class Log:
                 the earliest that is.
             batch: How many records a batch holds at most.
             until: Where to stop, as `ends` gives it; without it the reader never stops.
+            gather: Whether what comes may wait for more, a tenth of a second at most. Asking for
+                each transaction by itself is most of what a reader costs the broker.
 
         Yields:
             Batches; an empty one every half second while nothing comes, so that callers can look
@@ -157,7 +163,7 @@ class Log:
         Raises:
             LogUnavailable: If there is no broker when the reader starts.
         """
-        async with self._consumer() as consumer:
+        async with self._consumer(GATHERED_BYTES if gather else 1) as consumer:
             wanted = {
                 TopicPartition(self.prefix + t, p): offset for (t, p), offset in start.items()
             }
@@ -215,7 +221,8 @@ class Log:
                     acks="all",
                     enable_idempotence=True,
                     request_timeout_ms=ANSWER_WITHIN_MS,
-                    linger_ms=2,
+                    # No linger: what is appended while a request is under way goes in the next.
+                    max_batch_size=MAX_BATCH_BYTES,
                     max_request_size=MAX_RECORD_BYTES + 48_576,
                 )
                 async with contextlib.AsyncExitStack() as unless_started:
@@ -242,7 +249,18 @@ class Log:
     def _envelope(self, topic: Topic, partition: int, note: Note, value: bytes) -> Envelope:
         kind = codec.type_of(note.data)
         name = note.identity or str(uuid4())
-        envelope = Envelope(
+        mac = None
+        if self._key:
+            mac = authority.mac(
+                self._key,
+                topic=topic.name,
+                partition=partition,
+                identity=name,
+                kind=kind,
+                body_hash=note.body_hash or "",
+                value=value,
+            )
+        return Envelope(
             id=name,
             type=kind,
             source=self.source,
@@ -250,19 +268,9 @@ class Log:
             subject=note.subject,
             owner=note.owner,
             body_hash=note.body_hash,
+            issuer=self._issuer if self._key else None,
+            mac=mac,
         )
-        if not self._key:
-            return envelope
-        mac = authority.mac(
-            self._key,
-            topic=topic.name,
-            partition=partition,
-            identity=name,
-            kind=kind,
-            body_hash=note.body_hash or "",
-            value=value,
-        )
-        return msgspec.structs.replace(envelope, issuer=self._issuer, mac=mac)
 
     async def _reached(self, consumer: AIOKafkaConsumer, until: Mapping[Partition, int]) -> bool:
         for (topic, partition), end in until.items():
@@ -291,7 +299,7 @@ class Log:
             }
 
     @contextlib.asynccontextmanager
-    async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
+    async def _consumer(self, at_least_bytes: int = 1) -> AsyncIterator[AIOKafkaConsumer]:
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self.kafka,
             isolation_level="read_committed",
@@ -299,6 +307,7 @@ class Log:
             auto_offset_reset="earliest",
             request_timeout_ms=ANSWER_WITHIN_MS,
             fetch_max_wait_ms=100,
+            fetch_min_bytes=at_least_bytes,
             max_partition_fetch_bytes=2 * MAX_RECORD_BYTES,
         )
         try:
@@ -310,18 +319,22 @@ class Log:
             await consumer.stop()
 
 
-def verdict(recorded: Recorded, secret: bytes) -> bool:
+def verdict(recorded: Recorded, secret: bytes, known: dict[str, bytes] | None = None) -> bool:
     """Whether a command's MAC holds and its issuer may send it.
 
     Args:
         recorded: A record of a command topic.
         secret: The installation's command secret, from which each issuer's key is derived.
+        known: Keys by issuer that were derived before; those of issuers that exist are added.
     """
     envelope = recorded.envelope
     if envelope.issuer is None or envelope.mac is None:
         return False
+    key = None if known is None else known.get(envelope.issuer)
+    if key is None:
+        key = authority.issuer_key(secret, envelope.issuer)
     expected = authority.mac(
-        authority.issuer_key(secret, envelope.issuer),
+        key,
         topic=recorded.topic,
         partition=recorded.partition,
         identity=envelope.id,
@@ -329,9 +342,11 @@ def verdict(recorded: Recorded, secret: bytes) -> bool:
         body_hash=envelope.body_hash or "",
         value=recorded.value,
     )
-    return authority.holds(expected, envelope.mac) and authority.may_send(
-        envelope.issuer, recorded.data
-    )
+    if not authority.holds(expected, envelope.mac):
+        return False
+    if known is not None:
+        known[envelope.issuer] = key  # whoever makes names up fills no memory
+    return authority.may_send(envelope.issuer, recorded.data)
 
 
 def _recorded(prefix: str, message: Any) -> Recorded:

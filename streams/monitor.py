@@ -6,14 +6,14 @@ is silent.
 
 import asyncio
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from schemas.commands import Command, NoteWorkerHeard, NoteWorkerSilent
 from schemas.envelope import Recorded
 from schemas.events import WorkerHeard, WorkerJoined, WorkerLeft, WorkerLost, WorkerSilent
 from schemas.telemetry import WorkerHeartbeat
-from schemas.topics import JOB_COMMANDS, JOB_EVENTS, POOLS, WORKER_HEARTBEATS
+from schemas.topics import JOB_COMMANDS
 from streams.log import Log
 
 STALL_S = 5.0  # this long without looking at the log: the monitor was away, not the workers
@@ -91,30 +91,28 @@ class Watch:
         return found
 
 
-async def run(
-    log: Log, silent_after: datetime.timedelta, now: Callable[[], float] | None = None
-) -> None:
-    """Watch the workers until cancelled.
+class Monitor:
+    """Tells the queue which workers have gone silent, and which are heard again."""
 
-    Args:
-        log: Opened as the issuer `monitor`.
-        silent_after: Without a heartbeat.
-        now: A monotonic clock, in s; the event loop's if none is given.
+    def __init__(
+        self, log: Log, silent_after: datetime.timedelta, now: Callable[[], float] | None = None
+    ) -> None:
+        """A monitor that has read nothing yet. Make it in a running loop.
 
-    Raises:
-        LogUnavailable: If no broker answers.
-    """
-    clock = now or asyncio.get_running_loop().time
-    watch = Watch(silent_after.total_seconds())
-    heartbeats = await log.ends([WORKER_HEARTBEATS])
-    unread = {(JOB_EVENTS.name, partition): 0 for partition in range(len(POOLS))}
-    ends = await log.ends([JOB_EVENTS])
-    async for batch in log.read(unread | heartbeats):
-        watch.look(clock())
+        Args:
+            log: Opened as the issuer `monitor`.
+            silent_after: Without a heartbeat.
+            now: A monotonic clock, in s; the event loop's if none is given.
+        """
+        self._log = log
+        self._watch = Watch(silent_after.total_seconds())
+        self._clock = now or asyncio.get_running_loop().time
+
+    async def follow(self, batch: Sequence[Recorded], *, current: bool) -> None:
+        """Take in what workers did, and say who has been silent for too long by now."""
+        self._watch.look(self._clock())
         for recorded in batch:
-            watch.see(recorded, clock())
-            unread[recorded.topic, recorded.partition] = recorded.offset + 1
-        if batch and any(unread[place] < ends[place] - 1 for place in ends if place in unread):
-            continue  # still reading history
-        for partition, note in watch.notes(clock()):
-            await log.append(JOB_COMMANDS, partition, note)
+            self._watch.see(recorded, self._clock())
+        if current:
+            for partition, note in self._watch.notes(self._clock()):
+                await self._log.append(JOB_COMMANDS, partition, note)

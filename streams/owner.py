@@ -5,11 +5,12 @@ group's offsets, so that whatever delivers commands may deliver them twice or fo
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.producer.message_accumulator import BatchBuilder
 
 from schemas import codec
 from schemas.envelope import Envelope, Recorded
@@ -17,7 +18,7 @@ from schemas.errors import ClusterChanged, RecordCorrupt
 from schemas.telemetry import DeadLetter
 from schemas.topics import DEAD_LETTERS, Topic
 from streams.decisions import Decider, HasTime, Received, enveloped, now_of
-from streams.log import Log, Unreadable, verdict
+from streams.log import MAX_BATCH_BYTES, Log, Unreadable, verdict
 
 TRANSACTION_MS = 20_000  # the broker aborts one that is open for longer
 ANSWER_WITHIN_MS = 12_000
@@ -60,6 +61,7 @@ class Owner(Generic[S]):
         self._partition = partition
         self._log = log
         self._secret = secret
+        self._keys: dict[str, bytes] = {}  # of issuers that were believed
         self._source = f"/lifelog/{decider.name}/{cluster}"
         self._producer: AIOKafkaProducer | None = None
 
@@ -80,6 +82,7 @@ class Owner(Generic[S]):
             transactional_id=f"{self._log.prefix}{self._decider.name}-{self._partition}",
             transaction_timeout_ms=TRANSACTION_MS,
             request_timeout_ms=ANSWER_WITHIN_MS,
+            max_batch_size=MAX_BATCH_BYTES,
         )
         await asyncio.wait_for(self._producer.start(), COMMIT_WITHIN_S)
         self.state, last = self._decider.empty(), -1
@@ -126,7 +129,7 @@ class Owner(Generic[S]):
 
     def _decided(self, recorded: Recorded) -> list[Outgoing]:
         """What answers one command. The state moves on with it: a failed write ends the process."""
-        received = Received(recorded, authentic=verdict(recorded, self._secret))
+        received = Received(recorded, authentic=verdict(recorded, self._secret, self._keys))
         now = now_of(self.state, recorded)
         events = self._decider.decide(self.state, received, now)
         envelopes = enveloped(self._decider, self._source, recorded, now, events)
@@ -160,17 +163,26 @@ class Owner(Generic[S]):
         if producer is None:
             raise RuntimeError(f"Partition {self._partition} was not taken over.")
         async with producer.transaction():
-            waiting: list[asyncio.Future[Any]] = [
-                await producer.send(
-                    self._log.prefix + record.topic.name,
-                    value=record.value,
-                    key=(record.envelope.subject or "").encode() or None,
-                    partition=record.partition,
-                    headers=codec.encode_headers(record.envelope),
-                )
-                for record in outgoing
+            waiting = [
+                await producer.send_batch(batch, topic, partition=partition)
+                for (topic, partition), batch in self._batches(producer, outgoing)
             ]
             await asyncio.gather(*waiting)
+
+    def _batches(
+        self, producer: AIOKafkaProducer, outgoing: Sequence[Outgoing]
+    ) -> Iterator[tuple[tuple[str, int], BatchBuilder]]:
+        """The records as batches by topic and partition, in order: a future each is not needed."""
+        open_: dict[tuple[str, int], BatchBuilder] = {}
+        for record in outgoing:
+            place = self._log.prefix + record.topic.name, record.partition
+            batch = open_.get(place)
+            if batch is None or not _put(batch, record):
+                if batch is not None:
+                    yield place, batch
+                batch = open_[place] = producer.create_batch()
+                _put(batch, record)
+        yield from open_.items()
 
     def _fold(self, recorded: Recorded) -> None:
         if isinstance(recorded.data, Unreadable):
@@ -204,6 +216,17 @@ class Owner(Generic[S]):
         async for batch in self._log.read({place: 0}, until={place: ends[place]}):
             for recorded in batch:
                 yield recorded
+
+
+def _put(batch: BatchBuilder, record: Outgoing) -> bool:
+    """Add a record to a batch; False if it is full. The first one always fits."""
+    added = batch.append(
+        timestamp=None,
+        key=(record.envelope.subject or "").encode() or None,
+        value=record.value,
+        headers=codec.encode_headers(record.envelope),
+    )
+    return added is not None
 
 
 def _earliest(heads: Sequence[Recorded | None]) -> int | None:

@@ -5,6 +5,8 @@ saying it twice is harmless. It keeps nothing: at its start it reads which versi
 asks for those that are missing.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
 from schemas import ids
@@ -12,15 +14,8 @@ from schemas.commands import RegisterVersion
 from schemas.envelope import Recorded
 from schemas.errors import AlreadyExists, NotFound
 from schemas.events import CommandRejected, JobSucceeded, VersionRegistered
-from schemas.topics import (
-    JOB_EVENTS,
-    LIBRARY_COMMANDS,
-    MODEL_EVENTS,
-    PEOPLE_EVENTS,
-    PERSON_PARTITIONS,
-    POOLS,
-)
-from streams.log import Log
+from schemas.topics import LIBRARY_COMMANDS, MODEL_EVENTS, PEOPLE_EVENTS, PERSON_PARTITIONS
+from streams.log import Log, Note
 
 # Asked again, the library would say the same; a forged command settles nothing.
 REFUSALS = frozenset({NotFound.code, AlreadyExists.code})
@@ -40,33 +35,34 @@ def registration(recorded: Recorded) -> tuple[str, RegisterVersion] | None:
     return identity, RegisterVersion(**fields)
 
 
-async def run(log: Log) -> None:
-    """Register versions until cancelled.
+class ProcessManager:
+    """Has the versions of jobs that succeeded registered."""
 
-    Args:
-        log: Opened as the issuer `process-manager`.
+    def __init__(self, log: Log) -> None:
+        """A process manager that has read nothing yet.
 
-    Raises:
-        LogUnavailable: If no broker answers.
-    """
-    settled = await _settled(log)
-    async for batch in log.read(
-        {(JOB_EVENTS.name, partition): 0 for partition in range(len(POOLS))}
-    ):
+        Args:
+            log: Opened as the issuer `process-manager`.
+        """
+        self._log = log
+        self._known: set[str] | None = None  # versions that are asked for no more
+
+    async def follow(self, batch: Sequence[Recorded], *, current: bool) -> None:
+        """Ask for every version that follows from these events and is not there, all at once."""
+        if self._known is None:
+            self._known = await _settled(self._log)
+        notes: list[tuple[int, Note]] = []
         for recorded in batch:
             follow_up = registration(recorded)
-            if follow_up is None or follow_up[1].version_id in settled:
+            if follow_up is None or follow_up[1].version_id in self._known:
                 continue
             identity, command = follow_up
-            await log.append(
-                LIBRARY_COMMANDS,
-                ids.partition_of(command.person_id, PERSON_PARTITIONS),
-                command,
-                identity=identity,
-                subject=command.version_id,
-                owner=command.person_id,
-            )
-            settled.add(command.version_id)
+            who = command.person_id
+            note = Note(data=command, identity=identity, subject=command.version_id, owner=who)
+            notes.append((ids.partition_of(who, PERSON_PARTITIONS), note))
+            self._known.add(command.version_id)
+        if notes:
+            await self._log.append_many(LIBRARY_COMMANDS, notes)
 
 
 async def _settled(log: Log) -> set[str]:

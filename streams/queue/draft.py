@@ -230,9 +230,8 @@ class Draft:
             if worker.held
             else empty_room(self.state.policy, self.state.prices, worker)
         )
-        for job_id in worker.held:
-            if job_id in self.vacated:
-                found.leave(job_id)
+        for job_id in self.vacated:
+            found.leave(job_id)
         found.open = self._is_open(worker)
         return found
 
@@ -241,4 +240,4 @@ class Draft:
         return name not in self._closed and (worker.open or name in self._opened)
 
     def _holds(self, worker: Worker) -> int:
-        return sum(job_id not in self.vacated for job_id in worker.held)
+        return len(worker.held) - sum(job_id in worker.held for job_id in self.vacated)

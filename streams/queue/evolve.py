@@ -17,7 +17,17 @@ from streams.queue.ending import AS_TOLD
 from streams.queue.money import month_of
 from streams.queue.policy import folded
 from streams.queue.settling import resettle, ripen, settle, tidy, unblock
-from streams.queue.state import BEGINNING, Job, Lease, Over, QueueState, Stop, Worker, job_of
+from streams.queue.state import (
+    BEGINNING,
+    Job,
+    Lease,
+    Over,
+    QueueState,
+    Running,
+    Stop,
+    Worker,
+    job_of,
+)
 from streams.queue.transitions import next_state
 from streams.queue.usage import due_s, settled
 
@@ -126,7 +136,7 @@ def _joined(state: QueueState, event: events.WorkerJoined) -> None:
     """A new incarnation: not silent, not hot, holding only what it has not lost."""
     known = state.workers.get(event.worker_id)
     superseded: tuple[str, ...] = ()
-    held: dict[str, None] = {}
+    held: dict[str, Running] = {}
     draining = False
     if known is not None:
         superseded, held, draining = known.superseded, known.held, known.draining
@@ -338,7 +348,13 @@ def _granted(state: QueueState, job: Job, event: events.LeaseGranted) -> None:
     state.token = max(state.token, event.fencing_token)
     state.leased[job.job_id] = None
     if event.worker_id in state.workers:
-        state.workers[event.worker_id].held[job.job_id] = None
+        state.workers[event.worker_id].held[job.job_id] = Running(
+            job.lease.ends,
+            job.job_id,
+            event.gpus or (0,),
+            event.memory_bytes,
+            event.disk_bytes,
+        )
     state.shares.charge(job.person_id, event.penalty_s, now)
     state.line.reorder(job.person_id, state.shares)
     state.accounts.reserve(job.person_id, job.lease.month, event.reserved_cost)

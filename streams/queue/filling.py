@@ -17,8 +17,8 @@ from streams.queue.line.shapes import Shape
 from streams.queue.order import OVERDUE
 from streams.queue.placing.placement import Placement, Reservation, could_hold, place, reserve
 from streams.queue.placing.preemption import preemptible, unsaved_s, victims
-from streams.queue.placing.rooms import Room, Running
-from streams.queue.state import Job, attempt_limit_s
+from streams.queue.placing.rooms import Room
+from streams.queue.state import Job, Running, attempt_limit_s
 from streams.queue.usage import settled
 
 SKIPPED_TOLD = 3  # jobs that were passed over, of which a grant tells

@@ -2,6 +2,7 @@
 
 import datetime
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from schemas.events import JobSubmitted, WorkerJoined
 from schemas.types import JobState, Priority, Scalar, StopReason
@@ -25,6 +26,16 @@ class Stop:
     by: datetime.datetime  # later renewals are refused
     for_job: str | None = None
     held: bool = False  # of a pause: an operator's
+
+
+class Running(NamedTuple):
+    """A lease, as far as its worker's room is concerned."""
+
+    ends: datetime.datetime  # at the latest, unless its worker is unreachable
+    job_id: str
+    gpus: tuple[int, ...]  # indices into `Room.free`
+    memory_bytes: int
+    disk_bytes: int
 
 
 @dataclass(slots=True)
@@ -126,7 +137,7 @@ class Worker:
     silent: bool = False
     draining: bool = False
     hot: bool = False
-    held: dict[str, None] = field(default_factory=dict)  # the jobs it holds leases of, in order
+    held: dict[str, Running] = field(default_factory=dict)  # by the job it holds a lease of
     superseded: tuple[str, ...] = ()  # earlier incarnations, newest last
 
     @property

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from streams.queue.line.shapes import Shape
 from streams.queue.money import cost
-from streams.queue.placing.rooms import Room, Running, gpus_for, need_in, suits
-from streams.queue.state import Job, QueueState
+from streams.queue.placing.rooms import Room, gpus_for, need_in, suits
+from streams.queue.state import Job, QueueState, Running
 
 
 @dataclass(frozen=True, slots=True)

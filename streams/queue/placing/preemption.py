@@ -51,10 +51,13 @@ def preemptible(state: QueueState, now: datetime.datetime) -> bool:
     if state.policy.preemptions_max == 0:
         return False
     latest = now - datetime.timedelta(seconds=state.policy.preempt_after_s)
-    jobs = (state.jobs[job_id] for job_id in state.leased)
-    return any(
-        job.rank > 0 and job.lease is not None and job.lease.granted <= latest for job in jobs
-    )
+    for job_id in state.leased:  # in the order in which they were granted
+        job = state.jobs[job_id]
+        if job.lease is None or job.lease.granted > latest:
+            return False
+        if job.rank > 0:
+            return True
+    return False
 
 
 def stopping(state: QueueState) -> bool:

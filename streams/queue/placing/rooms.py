@@ -1,24 +1,12 @@
 """What a worker has left for further jobs, now and once those that run have ended."""
 
-import datetime
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from schemas.events import WorkerJoined
 from streams.queue.line.shapes import Shape
 from streams.queue.money import price_of
 from streams.queue.policy import Policy
-from streams.queue.state import Lease, QueueState, Worker
-
-
-class Running(NamedTuple):
-    """A lease, as far as its worker's room is concerned."""
-
-    ends: datetime.datetime  # at the latest, unless its worker is unreachable
-    job_id: str
-    gpus: tuple[int, ...]  # indices into `Room.free`
-    memory_bytes: int
-    disk_bytes: int
+from streams.queue.state import QueueState, Running, Worker
 
 
 @dataclass(slots=True)
@@ -97,16 +85,9 @@ def empty_room(policy: Policy, prices: dict[str, float], worker: Worker) -> Room
 def room(state: QueueState, worker: Worker) -> Room:
     """What a worker has left, beside the leases it holds."""
     found = empty_room(state.policy, state.prices, worker)
-    for job_id in worker.held:
-        lease = state.jobs[job_id].lease
-        if lease is not None:
-            found.take(running_of(job_id, lease))
+    for running in worker.held.values():
+        found.take(running)
     return found
-
-
-def running_of(job_id: str, lease: Lease) -> Running:
-    """A lease as its worker's room sees it."""
-    return Running(lease.ends, job_id, lease.gpus or (0,), lease.memory_bytes, lease.disk_bytes)
 
 
 def need_in(state: QueueState, shape: Shape, room: Room) -> int:

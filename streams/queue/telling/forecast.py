@@ -13,8 +13,8 @@ import msgspec
 
 from schemas.why import Why
 from streams.queue.line.shapes import Shape
-from streams.queue.placing.rooms import Room, Running, gpus_for, need_in, room, suits
-from streams.queue.state import Job, QueueState
+from streams.queue.placing.rooms import Room, gpus_for, need_in, room, suits
+from streams.queue.state import Job, QueueState, Running
 from streams.queue.telling.position import expected_s, in_line, waits_for
 
 AHEAD_AT_MOST = 2_000  # jobs that are played forward; behind more than these no time is told

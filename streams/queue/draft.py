@@ -17,7 +17,7 @@ from streams.queue import money
 from streams.queue.ending import Ending
 from streams.queue.line.ordering import Ordering
 from streams.queue.line.waiting import in_order
-from streams.queue.placing.rooms import Room, empty_room, room
+from streams.queue.placing.rooms import Room, empty_room, room, slots_of
 from streams.queue.retries import following
 from streams.queue.settling import delays
 from streams.queue.state import Job, Lease, QueueState, Worker
@@ -82,7 +82,8 @@ class Draft:
         if self._rooms is not None:
             return any(room.open and room.slots > 0 for room in self._rooms.values())
         return any(
-            self._is_open(worker) and self._holds(worker) < worker.joined.slots
+            self._is_open(worker)
+            and self._holds(worker) < slots_of(self.state.policy, worker.joined)
             for _, worker in self._workers()
         )
 

@@ -1,5 +1,6 @@
 """A pool's numbers, and what people have of it: pauses, budgets, shares."""
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
@@ -24,9 +25,9 @@ def of_person(person: Person, path: str = "") -> str:
     return f"{POOL}/people/{person.person_id}{path}"
 
 
-@pytest.fixture
-def gpu(stack: Stack) -> Iterator[None]:
-    """A worker with one GPU of 24 GB at 2.00 an hour, in a pool that is paused meanwhile."""
+@contextlib.contextmanager
+def gpu_of(stack: Stack, memory_bytes: int) -> Iterator[None]:
+    """A worker with one GPU at 2.00 an hour, in a pool that is paused meanwhile."""
     stack.admin.post(f"{POOL}/pause", json={})
     fields = {"worker_id": "gpu", "incarnation": uuid4().hex}
     join = commands.JoinPool(
@@ -34,8 +35,8 @@ def gpu(stack: Stack) -> Iterator[None]:
         host="here",
         device="cuda",
         gpus=("RTX 4090",),
-        gpu_bytes=(24_000_000_000,),
-        memory_bytes=24_000_000_000,
+        gpu_bytes=(memory_bytes,),
+        memory_bytes=memory_bytes,
         price_per_gpu_hour=2.0,
         labels=("cellar",),
     )
@@ -48,6 +49,13 @@ def gpu(stack: Stack) -> Iterator[None]:
         stack.append(JOB_COMMANDS, 0, commands.LeavePool(**fields), **known)
         stack.admin.post(f"{POOL}/resume", json={})
     wait_until(lambda: "gpu" not in present(stack))
+
+
+@pytest.fixture
+def gpu(stack: Stack) -> Iterator[None]:
+    """One of 24 GB."""
+    with gpu_of(stack, 24_000_000_000):
+        yield
 
 
 def present(stack: Stack) -> set[str]:
@@ -200,6 +208,24 @@ def test_what_no_worker_can_hold_is_refused_with_what_would_fit(
 def test_what_fits_is_taken_in(ada: Person) -> None:
     fits = {"gpuMemoryGB": 24, "gpus": 1, "labels": ["cellar"], "device": "cuda"}
     assert started(ada, resources=fits)["state"] == "queued"
+
+
+def test_what_no_gpu_should_hold_is_refused_with_what_would_fit(stack: Stack, ada: Person) -> None:
+    """Nobody says what the job needs: it is estimated from its recipe."""
+    with gpu_of(stack, 2_000_000_000):
+        answer = ada.client.post("/api/training/start", json={})
+        assert (answer.status_code, answer.json()["code"]) == (422, "unsupported-config")
+        assert "(estimated)" in answer.json()["detail"]
+        assert "at most 2000000000 bytes on one GPU" in answer.json()["detail"]
+        started(ada, config={"training": {"batchSize": 1}})
+        started(ada, resources={"gpuMemoryGB": 1.5})
+
+
+def test_the_estimate_stands_in_the_jobs_history(ada: Person) -> None:
+    made = started(ada)
+    ada.client.headers["Lifelog-Position"] = made["at"]
+    told, _ = read(ada.client, made["jobId"])
+    assert "estimated to need 3 GB of a GPU" in told["events"][0]["told"]
 
 
 @pytest.mark.usefixtures("gpu")

@@ -15,6 +15,7 @@ from schemas.events import CommandRepeated, JobSubmitted
 from schemas.recipe import Facts, TrainingConfig
 from schemas.topics import JOB_COMMANDS, POOLS
 from schemas.types import ENDED, Device, JobState, Positive, Priority, Scalar
+from streams.queue.estimate import training_bytes
 from web.api.configuration import GIGABYTE, Gigabytes, QueueConfig, terms
 from web.api.jobs import (
     Expected,
@@ -124,7 +125,7 @@ async def start(request: WebRequest) -> Response:
         notes=(*notes, *limits.notes),
         attempts_max=limits.attempts_max,
         timeout_s=limits.timeout_s,
-        memory_bytes=round((body.resources.gpu_memory or 0.0) * GIGABYTE),
+        **_memory(body.resources, chosen),
         disk_bytes=round((body.resources.disk_space or 0.0) * GIGABYTE),
         gpus=body.resources.gpus,
         device=body.resources.device,
@@ -217,6 +218,16 @@ def _current(rows: list[JobRow]) -> JobRow | None:
 def _nearest(row: JobRow) -> tuple[bool, int, int]:
     """What runs stands before what waits."""
     return row.state not in {"running", "leased"}, row.queue_rank, row.submitted_offset
+
+
+def _memory(asked: Resources, chosen: recipe.Recipe) -> dict[str, Any]:
+    """The bytes that a job asks for: those of the request, else what its recipe should take."""
+    if asked.gpu_memory is not None:
+        return {"memory_bytes": round(asked.gpu_memory * GIGABYTE)}
+    on_gpu, on_cpu = (training_bytes(chosen, device) for device in ("cuda", "cpu"))
+    if on_gpu is None:  # a base of which nothing is known
+        return {}
+    return {"memory_bytes": on_gpu, "cpu_memory_bytes": on_cpu, "memory_estimated": True}
 
 
 def _check_times(body: StartTraining, now: datetime.datetime) -> None:

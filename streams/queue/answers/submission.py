@@ -18,6 +18,11 @@ from streams.queue.placing.placement import could_hold
 from streams.queue.placing.rooms import Room, need_in, suits
 from streams.queue.state import Job, QueueState, attempt_limit_s, job_of
 
+ESTIMATED = (
+    " Lower training.batchSize or training.loraRank; or, if you know better, say with"
+    " resources.gpuMemoryGB what it needs."
+)
+
 
 def submit(draft: Draft, command: commands.SubmitJob, partition: int) -> None:
     """Take a job in.
@@ -130,7 +135,10 @@ def _what_would_fit(draft: Draft, job: Job, rooms: list[Room]) -> str:
     need = max(need_in(state, shape, room) for room in suiting)
     most = max(max(room.free) for room in suiting)
     gpus = max(len(room.free) for room in suiting)
+    measured = state.measured.peak_of(shape, on_gpu=suiting[0].on_gpu) is not None
+    estimated = " (estimated)" if shape.estimated and not measured else ""
+    instead = ESTIMATED if estimated else ""
     return (
-        f"No worker can hold {shape.gpus} x {need} bytes and {shape.disk_bytes} bytes of disk: at"
-        f" most {most} bytes on one GPU and {gpus} GPUs on one worker would fit."
+        f"No worker can hold {shape.gpus} x {need} bytes{estimated} and {shape.disk_bytes} bytes of"
+        f" disk: at most {most} bytes on one GPU and {gpus} GPUs on one worker would fit.{instead}"
     )

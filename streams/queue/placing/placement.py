@@ -126,6 +126,12 @@ def _reserved(
     return Reservation(job.job_id, start, room)
 
 
+def least_need(state: QueueState, shape: Shape, rooms: Iterable[Room]) -> int:
+    """The fewest bytes that a job needs of a GPU, or of a machine, of these workers."""
+    needs = [need_in(state, shape, room) for room in rooms if suits(room, shape)]
+    return min(needs, default=shape.memory_bytes)
+
+
 def could_hold(state: QueueState, shape: Shape, rooms: Iterable[Room]) -> bool:
     """Whether one of these workers, while it holds nothing, has room for a job."""
     for room in rooms:

@@ -72,6 +72,22 @@ class Room:
             self.disk += sign * running.disk_bytes
 
 
+def slots_of(policy: Policy, joined: WorkerJoined) -> int:
+    """How many jobs a worker may hold at a time."""
+    gpus = len(joined.gpu_bytes or joined.gpus)
+    return at_once(joined.slots, gpus, policy.jobs_per_gpu_max)
+
+
+def at_once(slots: int, gpus: int, jobs_per_gpu_max: int) -> int:
+    """How many jobs fit a worker's slots, and share its GPUs as the pool lets them.
+
+    Examples:
+        >>> at_once(32, gpus=2, jobs_per_gpu_max=4), at_once(3, gpus=0, jobs_per_gpu_max=4)
+        (8, 3)
+    """
+    return min(slots, jobs_per_gpu_max * gpus) if gpus else slots
+
+
 def empty_room(policy: Policy, prices: dict[str, float], worker: Worker) -> Room:
     """What a worker has while it holds nothing: less what is kept for inference."""
     joined = worker.joined
@@ -86,7 +102,7 @@ def empty_room(policy: Policy, prices: dict[str, float], worker: Worker) -> Room
         open=worker.open,
         on_gpu=bool(joined.gpus or joined.gpu_bytes),
         price=price_of(policy, prices, joined),
-        slots=joined.slots,
+        slots=slots_of(policy, joined),
         free=sizes,
         jobs=[0] * len(sizes),
         disk=min(limits, default=None),

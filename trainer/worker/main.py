@@ -119,9 +119,24 @@ def places(given: Settings) -> Places:
         key_encryption_key=key_encryption_key(given),
         artifacts=str(home / "artifacts"),
         bases=str(home / "bases"),
-        threads=given.threads,
+        threads=threads(given, os.cpu_count() or 1),
         partition=POOLS.index(given.pool),
     )
+
+
+def threads(given: Settings, cores: int) -> int:
+    """How many threads each child has; 0: as many as there are cores.
+
+    Where several children run at once they share the cores: else each would want all of them.
+
+    Examples:
+        >>> [threads(Settings(worker_slots=slots), 8) for slots in (None, 1, 3)]
+        [0, 0, 2]
+    """
+    at_once = given.worker_slots or 1
+    if given.threads or at_once == 1:
+        return given.threads
+    return max(1, cores // at_once)
 
 
 def terms(given: Settings) -> Terms:
@@ -132,6 +147,7 @@ def terms(given: Settings) -> Terms:
         price_per_gpu_hour=given.worker_price,
         spot=given.worker_spot,
         hot_c=given.worker_hot_c,
+        slots=given.worker_slots,
     )
 
 

@@ -222,8 +222,9 @@ class Draft:
         for worker_id, joined in self._joined.items():
             known = self.state.workers.get(worker_id)
             draining = known is not None and known.draining
+            hot = known is not None and known.hot and _same(known, joined)
             held = {} if known is None else known.held
-            yield worker_id, Worker(joined, draining=draining, held=held)
+            yield worker_id, Worker(joined, draining=draining, hot=hot, held=held)
 
     def _room(self, worker: Worker) -> Room:
         found = (
@@ -243,3 +244,8 @@ class Draft:
 
     def _holds(self, worker: Worker) -> int:
         return sum(job_id not in self.vacated for job_id in worker.held)
+
+
+def _same(known: Worker, joined: events.WorkerJoined) -> bool:
+    """Whether it is the process that is known, which tells anew what it has."""
+    return known.joined.incarnation == joined.incarnation

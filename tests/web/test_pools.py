@@ -189,7 +189,6 @@ def test_a_person_or_pool_that_nobody_knows_is_not_found(stack: Stack, ada: Pers
     ("resources", "says"),
     [
         ({"gpuMemoryGB": 80}, "at most 24000000000 bytes"),
-        ({"gpus": 4}, "1 GPUs on one worker"),
         ({"gpuKinds": ["H100"]}, "No worker runs jobs"),
         ({"labels": ["moon"]}, "['cellar']"),
         ({"device": "cpu"}, "device cpu"),
@@ -219,6 +218,14 @@ def test_what_no_gpu_should_hold_is_refused_with_what_would_fit(stack: Stack, ad
         assert "at most 2000000000 bytes on one GPU" in answer.json()["detail"]
         started(ada, config={"training": {"batchSize": 1}})
         started(ada, resources={"gpuMemoryGB": 1.5})
+
+
+def test_a_training_on_several_gpus_is_refused(ada: Person) -> None:
+    answer = ada.client.post("/api/training/start", json={"resources": {"gpus": 2}})
+    told = answer.json()
+    assert (answer.status_code, told["code"]) == (422, "unsupported-config"), answer.text
+    assert told["errors"][0]["field"] == "resources.gpus"
+    assert "ask for 1" in told["detail"]
 
 
 def test_the_estimate_stands_in_the_jobs_history(ada: Person) -> None:

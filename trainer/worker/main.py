@@ -140,15 +140,34 @@ def threads(given: Settings, cores: int) -> int:
 
 
 def terms(given: Settings) -> Terms:
-    """What the settings say of the worker."""
-    labels = (label.strip() for label in given.worker_labels.split(","))
+    """What the settings say of the worker.
+
+    Raises:
+        InvalidSetting: If bytes are no number.
+    """
     return Terms(
-        labels=tuple(label for label in labels if label),
+        labels=_parts(given.worker_labels),
         price_per_gpu_hour=given.worker_price,
         spot=given.worker_spot,
         hot_c=given.worker_hot_c,
         slots=given.worker_slots,
+        reserved_bytes=tuple(_bytes(part) for part in _parts(given.worker_reserved_bytes)),
     )
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    """What stands between the commas."""
+    parts = (part.strip() for part in text.split(","))
+    return tuple(part for part in parts if part)
+
+
+def _bytes(text: str) -> int:
+    if not text.isdecimal():
+        raise InvalidSetting(
+            f"LIFELOG_WORKER_RESERVED_BYTES: {text} is no number of bytes; write one for each GPU,"
+            " by index, with commas between."
+        )
+    return int(text)
 
 
 def _sweep(folder: Path) -> None:

@@ -24,7 +24,7 @@ from trainer.worker.machine import facts, gpus
 from trainer.worker.machine.clock import boot_time
 from trainer.worker.machine.facts import Facts
 from trainer.worker.machine.gpus import Reading
-from trainer.worker.machine.watch import is_hot
+from trainer.worker.machine.watch import Presence, is_hot
 from trainer.worker.outbox import Outbox
 from trainer.worker.telemetry import Telemetry
 
@@ -51,6 +51,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     spot: bool = False  # it may be taken away at any time
     hot_c: float  # a GPU as hot as that gets no more work until it has cooled
     slots: int | None = None  # jobs at a time; None: see `slots`
+    reserved_bytes: tuple[int, ...] = ()  # of each GPU by index, that inference keeps
 
 
 def slots(asked: int | None, gpus: int) -> int:
@@ -111,6 +112,7 @@ class Worker:
         self._leaving = False
         self._facts: Facts | None = None  # that it joined with
         self._hot = False  # as the queue was told
+        self._presence = Presence(0)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until told to stop; then give back what runs and leave the pool.
@@ -155,6 +157,15 @@ class Worker:
     async def _join(self) -> None:
         found = await asyncio.to_thread(facts.facts, self._home)
         self._facts, self._hot = found, False
+        self._presence = Presence(len(found.gpus))
+        await self._tell(found)
+        self._say(
+            f"worker {self._standing.worker_id} joins pool {self._pool}: {found.device},"
+            f" {found.memory_bytes / 2**30:.1f} GiB"
+        )
+
+    async def _tell(self, found: Facts) -> None:
+        """Tell the queue what there is, of this incarnation for the first time or anew."""
         await self._command(
             commands.JoinPool(
                 worker_id=self._standing.worker_id,
@@ -171,11 +182,9 @@ class Worker:
                 price_per_gpu_hour=self._terms.price_per_gpu_hour,
                 spot=self._terms.spot,
                 job_kinds=("train",),
+                reserved_bytes=self._terms.reserved_bytes[: len(found.gpus)],
+                lost_gpus=self._presence.lost,
             )
-        )
-        self._say(
-            f"worker {self._standing.worker_id} joins pool {self._pool}: {found.device},"
-            f" {found.memory_bytes / 2**30:.1f} GiB"
         )
 
     async def _leave(self) -> None:
@@ -294,7 +303,11 @@ class Worker:
             await asyncio.sleep(self._timing.heartbeat_every_s)
 
     async def _watch(self, found: tuple[Reading, ...]) -> None:
-        """Tell the queue when the GPUs have grown too hot or have cooled, and when they idle."""
+        """Tell the queue when GPUs are lost, grow too hot or have cooled, and when they idle."""
+        if self._presence.note({one.index for one in found}) and self._facts is not None:
+            names = ", ".join(self._facts.gpus[index].uuid for index in self._presence.lost)
+            self._say(f"GPUs that do not answer and get no more work: {names or 'none any more'}")
+            await self._tell(self._facts)
         celsius = [one.temperature_c for one in found if one.temperature_c is not None]
         if celsius:
             await self._note_heat(max(celsius))

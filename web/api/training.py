@@ -10,7 +10,7 @@ from starlette.responses import Response
 from projections import jobs, people, versions, workers
 from projections.jobs import JobRow
 from schemas import commands, ids, recipe
-from schemas.errors import InvalidBody, NotFound
+from schemas.errors import InvalidBody, NotFound, UnsupportedConfig
 from schemas.events import CommandRepeated, JobSubmitted
 from schemas.recipe import Facts, TrainingConfig
 from schemas.topics import JOB_COMMANDS, POOLS
@@ -55,7 +55,7 @@ DedupeKey = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:/-]{0,100}$")]  # a name
 class Resources(Body, frozen=True, kw_only=True):
     """What a job needs of one worker; left out: whatever there is."""
 
-    gpus: Positive = 1  # all of them or none
+    gpus: Positive = 1  # more are refused: a training runs on one
     gpu_memory: Gigabytes | None = msgspec.field(name="gpuMemoryGB", default=None)  # of each GPU
     disk_space: Gigabytes | None = msgspec.field(name="diskSpaceGB", default=None)
     device: Device | None = None
@@ -111,6 +111,7 @@ async def start(request: WebRequest) -> Response:
     person_id = owned(who, body.user_id or who.person_id)
     held = services(request)
     _check_times(body, held.clock())
+    _check_gpus(body.resources)
     facts = await held.query(lambda connection: _facts(connection, who, person_id, body.after_jobs))
     chosen, notes = recipe.effective(body.config, facts)
     limits = terms(body.queue)
@@ -218,6 +219,19 @@ def _current(rows: list[JobRow]) -> JobRow | None:
 def _nearest(row: JobRow) -> tuple[bool, int, int]:
     """What runs stands before what waits."""
     return row.state not in {"running", "leased"}, row.queue_rank, row.submitted_offset
+
+
+def _check_gpus(asked: Resources) -> None:
+    """See that a job asks for no more than one GPU: the queue could place it, nobody could run it.
+
+    Raises:
+        UnsupportedConfig: If it does.
+    """
+    if asked.gpus > 1:
+        raise UnsupportedConfig(
+            f"resources.gpus: {asked.gpus}, and a training runs on one GPU; ask for 1.",
+            field="resources.gpus",
+        )
 
 
 def _memory(asked: Resources, chosen: recipe.Recipe) -> dict[str, Any]:

@@ -4,6 +4,8 @@ import datetime
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import msgspec
+
 from schemas.events import WorkerJoined
 from streams.queue.line.shapes import Shape
 from streams.queue.money import price_of
@@ -34,6 +36,7 @@ class Room:
     jobs: list[int]  # how many, by GPU
     disk: int | None  # bytes; None: not limited
     most: int  # bytes of the largest GPU while the worker holds nothing
+    lost: frozenset[int] = frozenset()  # GPUs that do not answer: nothing more is placed there
     running: dict[str, Running] = field(default_factory=dict)
 
     def take(self, running: Running) -> None:
@@ -59,6 +62,7 @@ class Room:
             list(self.jobs),
             self.disk,
             self.most,
+            self.lost,
             dict(self.running),
         )
 
@@ -88,14 +92,36 @@ def at_once(slots: int, gpus: int, jobs_per_gpu_max: int) -> int:
     return min(slots, jobs_per_gpu_max * gpus) if gpus else slots
 
 
+def sizes_of(policy: Policy, joined: WorkerJoined) -> list[int]:
+    """The bytes that jobs may use of each GPU of a worker, or of its memory.
+
+    That is what inference does not keep of it, up to the pool's limit; of a lost GPU nothing.
+    """
+    sizes = list(joined.gpu_bytes) or [joined.memory_bytes] * max(1, len(joined.gpus))
+    for index, kept in enumerate(joined.reserved_bytes[: len(sizes)]):
+        sizes[index] = max(0, sizes[index] - kept)
+    for index in joined.lost_gpus:
+        if index < len(sizes):
+            sizes[index] = 0
+    most = policy.gpu_memory_bytes_max
+    return sizes if most is None else [min(size, most) for size in sizes]
+
+
+def as_if(policy: Policy, room: Room, **changes: tuple[int, ...]) -> Room:
+    """The same room, if its worker had joined with something else, by the names of its fields."""
+    joined = msgspec.structs.replace(room.joined, **changes)
+    before, after = sizes_of(policy, room.joined), sizes_of(policy, joined)
+    found = room.copy()
+    found.joined, found.most, found.lost = joined, max(after), frozenset(joined.lost_gpus)
+    for index, (had, has) in enumerate(zip(before, after, strict=True)):
+        found.free[index] += has - had
+    return found
+
+
 def empty_room(policy: Policy, prices: dict[str, float], worker: Worker) -> Room:
     """What a worker has while it holds nothing: less what is kept for inference."""
     joined = worker.joined
-    sizes = list(joined.gpu_bytes) or [joined.memory_bytes] * max(1, len(joined.gpus))
-    if policy.gpu_memory_bytes_max is not None:
-        sizes = [min(size, policy.gpu_memory_bytes_max) for size in sizes]
-    for index, kept in enumerate(joined.reserved_bytes[: len(sizes)]):
-        sizes[index] -= kept
+    sizes, lost = sizes_of(policy, joined), frozenset(joined.lost_gpus)
     limits = [one for one in (joined.disk_bytes, policy.disk_bytes_max) if one is not None]
     return Room(
         joined=joined,
@@ -107,6 +133,7 @@ def empty_room(policy: Policy, prices: dict[str, float], worker: Worker) -> Room
         jobs=[0] * len(sizes),
         disk=min(limits, default=None),
         most=max(sizes),
+        lost=lost,
     )
 
 
@@ -155,7 +182,9 @@ def gpus_for(room: Room, shape: Shape, need: int, policy: Policy) -> list[int]:
         return []
     most = policy.jobs_per_gpu_max if room.on_gpu else room.joined.slots
     fitting = [
-        index for index, free in enumerate(room.free) if free >= need and room.jobs[index] < most
+        index
+        for index, free in enumerate(room.free)
+        if free >= need and room.jobs[index] < most and index not in room.lost
     ]
     if len(fitting) < shape.gpus:
         return []

@@ -69,6 +69,8 @@ WORDS: dict[str, Callable[[Why], str]] = {
     "no-room": lambda why: (
         f"{why.subject} skipped: it needs {in_bytes(why.limit)}, {in_bytes(why.have)} are free"
     ),
+    "kept-for-inference": lambda why: f"inference keeps {in_bytes(why.have)} on {why.subject}",
+    "gpu-lost": lambda why: f"{why.have or 0:.0f} GPUs of {why.subject} do not answer",
     "lower-class": lambda why: (
         f"{why.subject} skipped: class {_level(why.have)} is after {_level(why.limit)}"
     ),

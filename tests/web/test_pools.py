@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import msgspec
 import pytest
 
 from schemas import commands
@@ -26,7 +27,7 @@ def of_person(person: Person, path: str = "") -> str:
 
 
 @contextlib.contextmanager
-def gpu_of(stack: Stack, memory_bytes: int) -> Iterator[None]:
+def gpu_of(stack: Stack, memory_bytes: int) -> Iterator[commands.JoinPool]:
     """A worker with one GPU at 2.00 an hour, in a pool that is paused meanwhile."""
     stack.admin.post(f"{POOL}/pause", json={})
     fields = {"worker_id": "gpu", "incarnation": uuid4().hex}
@@ -44,7 +45,7 @@ def gpu_of(stack: Stack, memory_bytes: int) -> Iterator[None]:
     stack.append(JOB_COMMANDS, 0, join, **known)
     try:
         wait_until(lambda: "gpu" in present(stack))
-        yield
+        yield join
     finally:
         stack.append(JOB_COMMANDS, 0, commands.LeavePool(**fields), **known)
         stack.admin.post(f"{POOL}/resume", json={})
@@ -218,6 +219,24 @@ def test_what_no_gpu_should_hold_is_refused_with_what_would_fit(stack: Stack, ad
         assert "at most 2000000000 bytes on one GPU" in answer.json()["detail"]
         started(ada, config={"training": {"batchSize": 1}})
         started(ada, resources={"gpuMemoryGB": 1.5})
+
+
+def test_a_worker_whose_gpu_does_not_answer_says_so(stack: Stack, ada: Person) -> None:
+    with gpu_of(stack, 24_000_000_000) as join:
+        told = msgspec.structs.replace(join, lost_gpus=(0,))
+        known = {"owner": "gpu", "issuer": "worker:gpu", "body_hash": "y"}
+        stack.append(JOB_COMMANDS, 0, told, **known)
+        wait_until(lambda: "do not answer: 0" in worker_of(stack, "gpu")["detail"])
+        assert worker_of(stack, "gpu")["slots"] == 1
+        job = started(ada)  # it is no reason to refuse
+        ada.client.headers["Lifelog-Position"] = job["at"]
+        waits, _ = read(ada.client, job["jobId"])
+        assert "1 GPUs of gpu do not answer" in waits["waitsFor"]
+
+
+def worker_of(stack: Stack, name: str) -> dict[str, Any]:
+    found = stack.admin.get("/api/workers").json()["workers"]
+    return next(one for one in found if one["workerId"] == name)
 
 
 def test_a_training_on_several_gpus_is_refused(ada: Person) -> None:

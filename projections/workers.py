@@ -55,8 +55,7 @@ def project(rows: Rows, recorded: Recorded) -> None:
     match event:
         case events.WorkerJoined():
             known = rows.find(WORKERS, event.worker_id)
-            draining = known is not None and known.draining
-            rows.put(WORKERS, _joined(event, recorded, draining=draining))
+            rows.put(WORKERS, _joined(event, recorded, known))
         case events.WorkerSilent():
             _change(rows, event, at, state="silent", last_heard=event.last_heard, detail="")
         case events.WorkerHeard():
@@ -77,7 +76,10 @@ def project(rows: Rows, recorded: Recorded) -> None:
 MODEL = ReadModel(topics.JOB_EVENTS, (WORKERS,), project)
 
 
-def _joined(event: events.WorkerJoined, recorded: Recorded, *, draining: bool) -> WorkerRow:
+def _joined(event: events.WorkerJoined, recorded: Recorded, known: WorkerRow | None) -> WorkerRow:
+    """A worker's new process, or what one that is there has told anew."""
+    same = known is not None and known.incarnation == event.incarnation
+    at = recorded.envelope.time
     return WorkerRow(
         worker_id=event.worker_id,
         incarnation=event.incarnation,
@@ -88,10 +90,19 @@ def _joined(event: events.WorkerJoined, recorded: Recorded, *, draining: bool) -
         memory_bytes=event.memory_bytes,
         slots=event.slots,
         state="present",
-        joined_at=recorded.envelope.time,
-        changed_at=recorded.envelope.time,
-        draining=draining,
+        joined_at=known.joined_at if known is not None and same else at,
+        changed_at=at,
+        detail=_lost(event),
+        draining=known is not None and known.draining,
+        hot=known is not None and same and known.hot,
     )
+
+
+def _lost(event: events.WorkerJoined) -> str:
+    if not event.lost_gpus:
+        return ""
+    names = ", ".join(str(index) for index in event.lost_gpus)
+    return f"of its GPUs these do not answer: {names}"
 
 
 About = (

@@ -15,6 +15,7 @@ Port = Annotated[int, Meta(ge=1, le=65_535)]
 PerMinute = Annotated[int, Meta(ge=0)]
 Price = Annotated[float, Meta(ge=0)]
 Celsius = Annotated[float, Meta(gt=0)]
+Slots = Annotated[int, Meta(ge=1)]
 PositiveSeconds = Annotated[float, Meta(gt=0)]
 
 
@@ -36,6 +37,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     inference: str = ""  # http:// address of an inference process elsewhere; empty: the local one
     pool: str = "default"
     worker: str = "worker-1"  # the worker's id: the same after a restart
+    worker_slots: Slots | None = None  # jobs at a time; none: one, or what its GPUs hold
+    worker_reserved_bytes: str = ""  # that inference keeps of each GPU, with commas between
     worker_labels: str = ""  # with commas between: jobs may ask for them
     worker_price: Price | None = None  # of a GPU-hour; none: the pool's
     worker_spot: bool = False  # it may be taken away at any time

@@ -71,7 +71,8 @@ class WorkerHeartbeat(msgspec.Struct, frozen=True, kw_only=True):
     worker_id: str
     incarnation: str
     pool: str
-    job_id: str | None = None
+    job_id: str | None = None  # the first of `job_ids`
+    job_ids: tuple[str, ...] = ()  # that run here
     free_memory_bytes: Count = 0
     gpus: tuple[GpuReading, ...] = ()
 

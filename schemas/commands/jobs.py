@@ -31,7 +31,9 @@ class SubmitJob(Command, frozen=True, kw_only=True):
     recipe: dict[str, Scalar]
     requested: dict[str, dict[str, Scalar]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    memory_bytes: Count = 0
+    memory_bytes: Count = 0  # of each GPU
+    cpu_memory_bytes: Count | None = None  # of a machine without GPUs; None: `memory_bytes`
+    memory_estimated: bool = False  # by the recipe: nobody asked for these bytes
     attempts_max: Positive = 3
     timeout_s: Seconds = 10_800.0  # of one attempt
     kind: JobKind = "train"

@@ -49,7 +49,7 @@ class NoteWorkerCooled(Command, frozen=True, kw_only=True):
 
 
 class JoinPool(Command, frozen=True, kw_only=True):
-    """A worker's process started and takes jobs."""
+    """A worker's process started and takes jobs; from a present one: its GPUs have changed."""
 
     TYPE: ClassVar[str] = "lifelog.worker.join"
 
@@ -68,6 +68,7 @@ class JoinPool(Command, frozen=True, kw_only=True):
     price_per_gpu_hour: Annotated[float, Meta(ge=0)] | None = None  # None: the pool's
     spot: bool = False  # it may be taken away at any time
     job_kinds: tuple[JobKind, ...] = ("train",)
+    lost_gpus: tuple[Count, ...] = ()  # by index: they have stopped answering since it joined
 
 
 class LeavePool(Command, frozen=True, kw_only=True):

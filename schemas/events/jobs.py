@@ -20,7 +20,9 @@ class JobSubmitted(Event, frozen=True, kw_only=True):
     recipe: dict[str, Scalar]  # effective values, see `schemas.recipe`
     requested: dict[str, dict[str, Scalar]]  # the training configuration as it was written
     notes: tuple[str, ...] = ()  # where the effective values differ from the requested ones
-    memory_bytes: Count = 0  # what a worker must have free
+    memory_bytes: Count = 0  # what each GPU must have free
+    cpu_memory_bytes: Count | None = None  # of a machine without GPUs; None: `memory_bytes`
+    memory_estimated: bool = False  # by the recipe: nobody asked for these bytes
     attempts_max: Positive = 3
     timeout_s: Seconds = 10_800.0  # of one attempt
     kind: JobKind = "train"

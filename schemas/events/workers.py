@@ -8,7 +8,10 @@ from schemas.types import Count, Device, JobKind, Positive
 
 
 class WorkerJoined(Event, frozen=True, kw_only=True):
-    """A worker's process started; whatever its earlier incarnation held is void."""
+    """A worker's process started; whatever its earlier incarnation held is void.
+
+    Of the incarnation that is there: it has told anew what it has, and holds what it held.
+    """
 
     TYPE: ClassVar[str] = "lifelog.worker.joined"
 
@@ -27,6 +30,7 @@ class WorkerJoined(Event, frozen=True, kw_only=True):
     price_per_gpu_hour: Money | None = None
     spot: bool = False
     job_kinds: tuple[JobKind, ...] = ("train",)
+    lost_gpus: tuple[Count, ...] = ()  # by index: they have stopped answering since it joined
 
 
 class WorkerLeft(Event, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 import datetime
 from collections.abc import Iterator
 
+from streams.queue.placing.rooms import slots_of
 from streams.queue.state import Lease, QueueState
 
 
@@ -35,6 +36,7 @@ def _deadlines(state: QueueState) -> Iterator[datetime.datetime]:
         yield state.time
     yield from (at for at, _ in state.expiring[:1])
     if state.delayed and any(
-        worker.open and len(worker.held) < worker.joined.slots for worker in state.workers.values()
+        worker.open and len(worker.held) < slots_of(state.policy, worker.joined)
+        for worker in state.workers.values()
     ):
         yield state.delayed[0][0]

@@ -17,7 +17,7 @@ from streams.queue import money
 from streams.queue.ending import Ending
 from streams.queue.line.ordering import Ordering
 from streams.queue.line.waiting import in_order
-from streams.queue.placing.rooms import Room, empty_room, room
+from streams.queue.placing.rooms import Room, empty_room, room, slots_of
 from streams.queue.retries import following
 from streams.queue.settling import delays
 from streams.queue.state import Job, Lease, QueueState, Worker
@@ -82,7 +82,8 @@ class Draft:
         if self._rooms is not None:
             return any(room.open and room.slots > 0 for room in self._rooms.values())
         return any(
-            self._is_open(worker) and self._holds(worker) < worker.joined.slots
+            self._is_open(worker)
+            and self._holds(worker) < slots_of(self.state.policy, worker.joined)
             for _, worker in self._workers()
         )
 
@@ -221,8 +222,9 @@ class Draft:
         for worker_id, joined in self._joined.items():
             known = self.state.workers.get(worker_id)
             draining = known is not None and known.draining
+            hot = known is not None and known.hot and _same(known, joined)
             held = {} if known is None else known.held
-            yield worker_id, Worker(joined, draining=draining, held=held)
+            yield worker_id, Worker(joined, draining=draining, hot=hot, held=held)
 
     def _room(self, worker: Worker) -> Room:
         found = (
@@ -241,3 +243,8 @@ class Draft:
 
     def _holds(self, worker: Worker) -> int:
         return len(worker.held) - sum(job_id in worker.held for job_id in self.vacated)
+
+
+def _same(known: Worker, joined: events.WorkerJoined) -> bool:
+    """Whether it is the process that is known, which tells anew what it has."""
+    return known.joined.incarnation == joined.incarnation

@@ -133,17 +133,22 @@ def _about_worker(state: QueueState, event: events.Event) -> None:
 
 
 def _joined(state: QueueState, event: events.WorkerJoined) -> None:
-    """A new incarnation: not silent, not hot, holding only what it has not lost."""
+    """A new incarnation: not silent, not hot, holding only what it has not lost.
+
+    One that is there already has told anew what it has, and is as hot as it was.
+    """
     known = state.workers.get(event.worker_id)
     superseded: tuple[str, ...] = ()
     held: dict[str, Running] = {}
-    draining = False
+    draining = hot = False
     if known is not None:
         superseded, held, draining = known.superseded, known.held, known.draining
-        if known.joined.incarnation != event.incarnation:
+        if known.joined.incarnation == event.incarnation:
+            hot = known.hot
+        else:
             superseded = (*superseded, known.joined.incarnation)[-SUPERSEDED_KEPT:]
     state.workers[event.worker_id] = Worker(
-        joined=event, draining=draining, held=held, superseded=superseded
+        joined=event, draining=draining, hot=hot, held=held, superseded=superseded
     )
 
 

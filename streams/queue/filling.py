@@ -15,7 +15,14 @@ from streams.queue.draft import Draft
 from streams.queue.line.ordering import Candidate
 from streams.queue.line.shapes import Shape
 from streams.queue.order import OVERDUE
-from streams.queue.placing.placement import Placement, Reservation, could_hold, place, reserve
+from streams.queue.placing.placement import (
+    Placement,
+    Reservation,
+    could_hold,
+    least_need,
+    place,
+    reserve,
+)
 from streams.queue.placing.preemption import preemptible, unsaved_s, victims
 from streams.queue.placing.rooms import Room
 from streams.queue.state import Job, Running, attempt_limit_s
@@ -71,9 +78,9 @@ class Filling:
 
     def _pass_over(self, chosen: Candidate, job: Job) -> None:
         """A job has no room now: it keeps a reservation, if a worker could ever hold it."""
-        asked = float(job.shape.memory_bytes)
         if self._empty is None:
             self._empty = self.draft.empty_rooms()
+        asked = float(least_need(self.state, job.shape, self._empty))
         if not could_hold(self.state, job.shape, self._empty):
             self.skipped.append(Why(code="fits-no-worker", subject=job.job_id, limit=asked))
             return

@@ -40,6 +40,10 @@ class Measured:
         self.peaks[key] = peak_bytes
         return True
 
+    def peak_of(self, shape: Shape, *, on_gpu: bool) -> int | None:
+        """The most that a run of an equal recipe was measured to need; None: none was."""
+        return self.peaks.get((shape.recipe, on_gpu))
+
     def duration(
         self, recipe: dict[str, Scalar], kind: str, seconds: float, estimate_s: float
     ) -> None:
@@ -59,7 +63,7 @@ class Measured:
     def need(self, policy: Policy, shape: Shape, *, on_gpu: bool, most: int | None = None) -> int:
         """The bytes that a job of this shape needs of each GPU, or of the machine's memory.
 
-        What was asked for, until it was measured; then the measured peak and a margin.
+        What was asked for or estimated, until it was measured; then the measured peak and a margin.
 
         Args:
             policy: Where the margin stands.
@@ -67,12 +71,21 @@ class Measured:
             on_gpu: Where it would run.
             most: What the largest GPU there has. The margin alone never makes a job too big for
                 it: whatever took nearly all of a GPU, be it until it ran out, may have all of it.
+                Nor does an estimate make it too big for a machine without GPUs, whose memory is
+                no hard limit: it may have all of it, alone.
         """
-        peak = self.peaks.get((shape.recipe, on_gpu))
+        peak = self.peak_of(shape, on_gpu=on_gpu)
         if peak is None:
-            return shape.memory_bytes
+            return self._asked(shape, on_gpu=on_gpu, most=most)
         need = math.ceil(peak * policy.memory_margin)
         return need if most is None else min(need, max(peak, most))
+
+    def _asked(self, shape: Shape, *, on_gpu: bool, most: int | None) -> int:
+        if on_gpu:
+            return shape.memory_bytes
+        if shape.estimated and most is not None:
+            return min(shape.cpu_memory_bytes, most)
+        return shape.cpu_memory_bytes
 
     def expected(
         self, policy: Policy, recipe: dict[str, Scalar], estimate_s: float, kind: str

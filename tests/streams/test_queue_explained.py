@@ -229,6 +229,27 @@ def test_a_job_says_for_which_slot_time_job_or_money_it_waits():
     assert codes(poor, "y") == ["over-budget", "until"]
 
 
+def test_what_inference_keeps_is_named_where_it_is_the_cause():
+    def waits(kept, asked):
+        story = queue().given(gpu_worker("g", 24, reserved_bytes=(kept,)))
+        story.given(submit("r", memory_bytes=10), submit("a", memory_bytes=asked))
+        return waits_for(story.state, "a", at(story.seconds))
+
+    assert [why.code for why in waits(8, 8)] == ["no-room", "kept-for-inference"]
+    assert sentence(waits(8, 8)[1]) == "inference keeps 8 B on g"
+    assert [why.code for why in waits(0, 8)] == ["running"]  # it was the cause
+    assert [why.code for why in waits(8, 15)] == ["no-room"]  # without it there is no room either
+
+
+def test_a_refusal_names_what_inference_keeps():
+    story = queue().given(gpu_worker("g", 24, reserved_bytes=(8,)))
+    story.when(submit("a", memory_bytes=17)).then_rejected("unsupported-config")
+    assert "at most 16 bytes" in story.said[0].detail
+    assert "inference keeps 8 B on g" in story.said[0].detail
+    story.when(submit("b", memory_bytes=25)).then_rejected("unsupported-config")
+    assert "inference" not in story.said[0].detail
+
+
 def test_a_forecast_brackets_what_then_happens():
     recipe = {"base": "b", "epochs": 3}
     story = queue().given(join())

@@ -5,6 +5,7 @@ import pytest
 from schemas import commands
 from schemas.events import JobSubmitted, WorkerCooled, WorkerHot
 from streams.queue.policy import Policy
+from streams.queue.telling.position import waits_for
 from tests.streams.queue_words import (
     configure,
     failed,
@@ -221,6 +222,50 @@ def test_a_worker_that_joins_twice_keeps_what_it_holds_out_of_the_packing():
     story = queue().given(gpu_worker("g", 24), submit("a", memory_bytes=20, timeout_s=100))
     story.given(gpu_worker("g", 24)).when(submit("b", memory_bytes=20)).then_kinds(JobSubmitted)
     assert story.state.jobs["a"].lease.gpus == (0,)
+
+
+def test_as_many_jobs_run_as_may_share_the_gpus_whatever_slots_are_told():
+    story = queue().given(gpu_worker("g", 24, slots=32))
+    story.given(*(submit(name) for name in "abcde"))
+    assert len(story.state.leased) == 4
+    (why,) = waits_for(story.state, "e", at(story.seconds))
+    assert (why.code, why.limit) == ("all-slots-taken", 4.0)
+    assert granted(story.when(configure(jobs_per_gpu_max=5))) == []
+    assert granted(wait_until(story, story.seconds + 1)) == ["e"]
+
+
+def test_nothing_is_placed_on_a_gpu_that_does_not_answer():
+    story = queue().given(gpu_worker("g", 24, 24), submit("a", memory_bytes=20))
+    story.given(gpu_worker("g", 24, 24, lost_gpus=(1,)))
+    assert story.state.jobs["a"].lease.gpus == (0,)  # it goes on
+    story.when(submit("b", memory_bytes=20)).then_kinds(JobSubmitted)
+    codes = [why.code for why in waits_for(story.state, "b", at(story.seconds))]
+    assert codes == ["no-room", "gpu-lost"]
+    assert grants(story.when(submit("c", timeout_s=10)))[0].gpus == (0,)
+    assert [(one.job_id, one.gpus) for one in grants(story.when(gpu_worker("g", 24, 24)))] == [
+        ("b", (1,))
+    ]
+
+
+def test_a_job_waits_for_gpus_that_do_not_answer_and_is_not_refused():
+    story = queue().given(gpu_worker("g", 24, lost_gpus=(0,)))
+    story.when(submit("a", memory_bytes=20)).then_kinds(JobSubmitted)
+    codes = [why.code for why in waits_for(story.state, "a", at(story.seconds))]
+    assert codes == ["fits-no-worker", "gpu-lost"]
+    story.when(submit("b", memory_bytes=25)).then_rejected("unsupported-config")
+
+
+def test_a_worker_that_tells_anew_what_it_has_is_as_hot_as_it_was():
+    story = queue().given(gpu_worker("g", 24, 24))
+    story.given(commands.NoteWorkerHot(worker_id="g", incarnation="1", celsius=91.0))
+    assert not granted(story.given(submit("a")).when(gpu_worker("g", 24, 24, lost_gpus=(1,))))
+    assert story.state.workers["g"].hot
+    assert granted(story.when(gpu_worker("g", 24, 24, incarnation="2"))) == ["a"]
+
+
+def test_the_pools_limit_is_of_what_inference_leaves():
+    story = queue(Policy(gpu_memory_bytes_max=16)).given(gpu_worker("g", 24, reserved_bytes=(8,)))
+    assert grants(story.when(submit("a", memory_bytes=16)))
 
 
 def test_a_full_gpu_takes_no_more_jobs_than_the_pool_allows():

@@ -1,10 +1,12 @@
 """A pool's numbers, and what people have of it: pauses, budgets, shares."""
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
 import httpx
+import msgspec
 import pytest
 
 from schemas import commands
@@ -24,9 +26,9 @@ def of_person(person: Person, path: str = "") -> str:
     return f"{POOL}/people/{person.person_id}{path}"
 
 
-@pytest.fixture
-def gpu(stack: Stack) -> Iterator[None]:
-    """A worker with one GPU of 24 GB at 2.00 an hour, in a pool that is paused meanwhile."""
+@contextlib.contextmanager
+def gpu_of(stack: Stack, memory_bytes: int) -> Iterator[commands.JoinPool]:
+    """A worker with one GPU at 2.00 an hour, in a pool that is paused meanwhile."""
     stack.admin.post(f"{POOL}/pause", json={})
     fields = {"worker_id": "gpu", "incarnation": uuid4().hex}
     join = commands.JoinPool(
@@ -34,8 +36,8 @@ def gpu(stack: Stack) -> Iterator[None]:
         host="here",
         device="cuda",
         gpus=("RTX 4090",),
-        gpu_bytes=(24_000_000_000,),
-        memory_bytes=24_000_000_000,
+        gpu_bytes=(memory_bytes,),
+        memory_bytes=memory_bytes,
         price_per_gpu_hour=2.0,
         labels=("cellar",),
     )
@@ -43,11 +45,18 @@ def gpu(stack: Stack) -> Iterator[None]:
     stack.append(JOB_COMMANDS, 0, join, **known)
     try:
         wait_until(lambda: "gpu" in present(stack))
-        yield
+        yield join
     finally:
         stack.append(JOB_COMMANDS, 0, commands.LeavePool(**fields), **known)
         stack.admin.post(f"{POOL}/resume", json={})
     wait_until(lambda: "gpu" not in present(stack))
+
+
+@pytest.fixture
+def gpu(stack: Stack) -> Iterator[None]:
+    """One of 24 GB."""
+    with gpu_of(stack, 24_000_000_000):
+        yield
 
 
 def present(stack: Stack) -> set[str]:
@@ -181,7 +190,6 @@ def test_a_person_or_pool_that_nobody_knows_is_not_found(stack: Stack, ada: Pers
     ("resources", "says"),
     [
         ({"gpuMemoryGB": 80}, "at most 24000000000 bytes"),
-        ({"gpus": 4}, "1 GPUs on one worker"),
         ({"gpuKinds": ["H100"]}, "No worker runs jobs"),
         ({"labels": ["moon"]}, "['cellar']"),
         ({"device": "cpu"}, "device cpu"),
@@ -200,6 +208,50 @@ def test_what_no_worker_can_hold_is_refused_with_what_would_fit(
 def test_what_fits_is_taken_in(ada: Person) -> None:
     fits = {"gpuMemoryGB": 24, "gpus": 1, "labels": ["cellar"], "device": "cuda"}
     assert started(ada, resources=fits)["state"] == "queued"
+
+
+def test_what_no_gpu_should_hold_is_refused_with_what_would_fit(stack: Stack, ada: Person) -> None:
+    """Nobody says what the job needs: it is estimated from its recipe."""
+    with gpu_of(stack, 2_000_000_000):
+        answer = ada.client.post("/api/training/start", json={})
+        assert (answer.status_code, answer.json()["code"]) == (422, "unsupported-config")
+        assert "(estimated)" in answer.json()["detail"]
+        assert "at most 2000000000 bytes on one GPU" in answer.json()["detail"]
+        started(ada, config={"training": {"batchSize": 1}})
+        started(ada, resources={"gpuMemoryGB": 1.5})
+
+
+def test_a_worker_whose_gpu_does_not_answer_says_so(stack: Stack, ada: Person) -> None:
+    with gpu_of(stack, 24_000_000_000) as join:
+        told = msgspec.structs.replace(join, lost_gpus=(0,))
+        known = {"owner": "gpu", "issuer": "worker:gpu", "body_hash": "y"}
+        stack.append(JOB_COMMANDS, 0, told, **known)
+        wait_until(lambda: "do not answer: 0" in worker_of(stack, "gpu")["detail"])
+        assert worker_of(stack, "gpu")["slots"] == 1
+        job = started(ada)  # it is no reason to refuse
+        ada.client.headers["Lifelog-Position"] = job["at"]
+        waits, _ = read(ada.client, job["jobId"])
+        assert "1 GPUs of gpu do not answer" in waits["waitsFor"]
+
+
+def worker_of(stack: Stack, name: str) -> dict[str, Any]:
+    found = stack.admin.get("/api/workers").json()["workers"]
+    return next(one for one in found if one["workerId"] == name)
+
+
+def test_a_training_on_several_gpus_is_refused(ada: Person) -> None:
+    answer = ada.client.post("/api/training/start", json={"resources": {"gpus": 2}})
+    told = answer.json()
+    assert (answer.status_code, told["code"]) == (422, "unsupported-config"), answer.text
+    assert told["errors"][0]["field"] == "resources.gpus"
+    assert "ask for 1" in told["detail"]
+
+
+def test_the_estimate_stands_in_the_jobs_history(ada: Person) -> None:
+    made = started(ada)
+    ada.client.headers["Lifelog-Position"] = made["at"]
+    told, _ = read(ada.client, made["jobId"])
+    assert "estimated to need 3 GB of a GPU" in told["events"][0]["told"]
 
 
 @pytest.mark.usefixtures("gpu")

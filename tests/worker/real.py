@@ -63,9 +63,13 @@ class WorkerProcess:
 
     def child(self) -> psutil.Process | None:
         """The training process, once there is one."""
+        return next(iter(self.children()), None)
+
+    def children(self) -> list[psutil.Process]:
+        """The training processes."""
         with contextlib.suppress(psutil.NoSuchProcess):
-            return next(iter(psutil.Process(self.running.pid).children()), None)
-        return None
+            return psutil.Process(self.running.pid).children()
+        return []
 
     def kill(self) -> None:
         self.running.kill()

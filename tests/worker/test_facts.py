@@ -6,10 +6,12 @@ import psutil
 import pytest
 
 from schemas import settings
+from schemas.errors import InvalidSetting
 from tests.worker.cards import GIB, Card, Machine, Slice
 from trainer.worker.machine import facts, gpus
-from trainer.worker.machine.watch import Idleness, is_hot
-from trainer.worker.main import terms
+from trainer.worker.machine.watch import Idleness, Presence, is_hot
+from trainer.worker.main import terms, threads
+from trainer.worker.worker import SLOTS_A_GPU, slots
 
 
 def test_a_machine_with_gpus_tells_their_kind_and_the_bytes_of_each(
@@ -132,6 +134,36 @@ def test_a_gpu_that_does_not_say_what_it_does_is_never_idle(seen: list[float | N
 
 def test_nothing_is_idle_where_nobody_asks():
     assert Idleness(0.0, now=0.0).note([0.0], 1_000.0) is None
+
+
+def test_a_gpu_is_lost_that_misses_three_questions_in_a_row():
+    presence = Presence(2)
+    seen = ({0}, {0}, {0, 1}, {0}, {0}, {0}, {0}, {0, 1})
+    told = [(presence.note(answered), presence.lost) for answered in seen]
+
+    assert [changed for changed, _ in told] == [False] * 5 + [True, False, True]
+    assert [lost for _, lost in told][-3:] == [(1,), (1,), ()]
+
+
+def test_a_worker_without_gpus_takes_one_job_unless_it_is_told_otherwise():
+    assert [slots(asked, 0) for asked in (None, 3)] == [1, 3]
+    assert [slots(asked, 2) for asked in (None, 3)] == [2 * SLOTS_A_GPU, 3]
+
+
+def test_children_that_run_at_once_share_the_cores():
+    found = [threads(settings.Settings(worker_slots=count), 8) for count in (None, 1, 2, 3, 20)]
+
+    assert found == [0, 0, 4, 2, 1]  # 0: as many as there are
+    assert threads(settings.Settings(worker_slots=2, threads=3), 8) == 3
+
+
+def test_what_inference_keeps_comes_from_the_settings():
+    given = settings.read({"LIFELOG_WORKER_RESERVED_BYTES": "6000000000, 0"})
+
+    assert terms(given).reserved_bytes == (6_000_000_000, 0)
+    assert terms(settings.Settings()).reserved_bytes == ()
+    with pytest.raises(InvalidSetting, match="LIFELOG_WORKER_RESERVED_BYTES: 6GB is no number"):
+        terms(settings.Settings(worker_reserved_bytes="6GB"))
 
 
 def test_the_peak_of_a_process_stays_when_its_memory_is_free_again():

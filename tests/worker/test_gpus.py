@@ -33,6 +33,31 @@ async def test_a_hot_worker_gets_no_work_until_it_has_cooled(scene: Scene, machi
     assert len(granted.gpus) == 1
 
 
+async def test_nothing_is_given_to_gpus_that_do_not_answer(scene: Scene, machine: Machine):
+    machine.has(Card(), Card("GPU-1"))
+    async with scene.history() as history:
+        with scene.worker(worker_reserved_bytes=f"{4 * GIB}"):
+            joined = await history.until(events.WorkerJoined)
+            machine.has(Card(), Card("GPU-1", lost=True))
+            one_less = await history.until(events.WorkerJoined, count=2)
+            machine.has(Card(lost=True), Card("GPU-1", lost=True))
+            none_left = await history.until(events.WorkerJoined, count=3)
+            await history.submit(QUICK)
+            await history.until(events.JobSubmitted)
+            await asyncio.sleep(3)
+            machine.has(Card(), Card("GPU-1"))
+            granted = await history.until(events.LeaseGranted)
+
+    told = history.of(events.WorkerJoined)
+    assert [one.lost_gpus for one in told] == [(), (1,), (0, 1), ()]
+    assert {one.incarnation for one in told} == {joined.incarnation}
+    assert joined.reserved_bytes == (4 * GIB,)
+    assert one_less.gpu_bytes == none_left.gpu_bytes == (24 * GIB,) * 2
+    kinds = [type(one.data) for one in history.records]
+    assert kinds[-3:] == [events.JobSubmitted, events.WorkerJoined, events.LeaseGranted]
+    assert granted.gpus == (0,)  # the tighter one: inference has a part of it
+
+
 @pytest.mark.training
 async def test_a_gpu_that_does_nothing_ends_its_attempt(scene: Scene, machine: Machine):
     machine.has(Card(utilization=30, energy_mj=1))

@@ -15,6 +15,7 @@ from trainer.worker.lease import (
     Halt,
     JoinAgain,
     Prolong,
+    Renewal,
     Settle,
     Standing,
     Start,
@@ -31,8 +32,10 @@ def joined(worker: str = "w", incarnation: str = "i1") -> events.WorkerJoined:
     return events.WorkerJoined(worker_id=worker, incarnation=incarnation, host="h", device="cpu")
 
 
-def granted(token: int = 7, incarnation: str = "i1", ttl_s: float = 720.0) -> events.LeaseGranted:
-    about = ABOUT | {"fencing_token": token}
+def granted(
+    token: int = 7, incarnation: str = "i1", ttl_s: float = 720.0, job: str = "j"
+) -> events.LeaseGranted:
+    about = ABOUT | {"fencing_token": token, "job_id": job}
     return events.LeaseGranted(**about, incarnation=incarnation, ttl_s=ttl_s, reason="first")
 
 
@@ -42,7 +45,10 @@ class Worker:
     def __init__(self) -> None:
         self.standing = ME
         self.now = 1_000.0
-        self.renewals: dict[str, float] = {}
+        self.renewals: dict[str, Renewal] = {}
+
+    def renewed(self, name: str, sent: float, token: int = 7, job: str = "j") -> None:
+        self.renewals[name] = Renewal(job_id=job, fencing_token=token, sent=sent)
 
     def sees(
         self, event: events.Event, *, age_s: float = 0.0, command: str | None = None
@@ -94,8 +100,8 @@ def test_a_grant_that_is_read_late_ends_as_much_earlier(worker: Worker):
 
 
 def test_a_grant_that_is_read_after_its_end_starts_nothing(worker: Worker):
-    assert [Drop()] == worker.sees(granted(), age_s=700)
-    assert worker.standing.held is None
+    assert [Drop(job_id="j")] == worker.sees(granted(), age_s=700)
+    assert worker.standing.held == {}
 
 
 def test_a_clock_that_is_behind_does_not_lengthen_a_lease(worker: Worker):
@@ -106,59 +112,60 @@ def test_a_clock_that_is_behind_does_not_lengthen_a_lease(worker: Worker):
 
 
 def test_a_renewal_counts_from_when_it_was_sent(busy: Worker):
-    busy.renewals["r1"] = 1_060.0
+    busy.renewed("r1", 1_060.0)
     busy.now = 1_069.0
 
-    assert [Prolong(ends=1_060 + 720 - 30)] == busy.sees(
+    assert [Prolong(job_id="j", ends=1_060 + 720 - 30)] == busy.sees(
         events.LeaseRenewed(**ABOUT, ttl_s=720.0), command="r1"
     )
 
 
 def test_renewals_that_come_back_out_of_order_never_shorten_a_lease(busy: Worker):
-    busy.renewals |= {"r1": 1_060.0, "r2": 1_120.0}
+    busy.renewed("r1", 1_060.0)
+    busy.renewed("r2", 1_120.0)
     busy.sees(events.LeaseRenewed(**ABOUT, ttl_s=720.0), command="r2")
 
     (prolong,) = busy.sees(events.LeaseRenewed(**ABOUT, ttl_s=720.0), command="r1")
 
-    assert Prolong(ends=1_120 + 720 - 30) == prolong
+    assert Prolong(job_id="j", ends=1_120 + 720 - 30) == prolong
 
 
 def test_a_renewal_of_another_attempt_changes_nothing(busy: Worker):
-    busy.renewals["r1"] = 1_060.0
+    busy.renewed("r1", 1_060.0)
     event = events.LeaseRenewed(**ABOUT | {"fencing_token": 6}, ttl_s=720.0)
 
     assert busy.sees(event, command="r1") == []
 
 
 def test_a_refused_renewal_voids_the_lease(busy: Worker):
-    busy.renewals["r1"] = 1_060.0
+    busy.renewed("r1", 1_060.0)
     refused = events.CommandRejected(
         kind=RenewLease.TYPE, code=StaleReport.code, detail="", subject="j"
     )
 
     assert busy.sees(refused, command="of another worker") == []
-    assert [Drop()] == busy.sees(refused, command="r1")
-    assert busy.standing.held is None
+    assert [Drop(job_id="j")] == busy.sees(refused, command="r1")
+    assert busy.standing.held == {}
 
 
 def test_a_cancelled_job_is_stopped(busy: Worker):
     event = events.JobCancelRequested(job_id="j", person_id="p", reason="")
 
-    assert [Cancel()] == busy.sees(event)
-    assert busy.standing.held.cancelling
+    assert [Cancel(job_id="j")] == busy.sees(event)
+    assert busy.standing.held["j"].cancelling
 
 
 def test_an_attempt_that_is_to_make_room_is_stopped_well_within_the_grace(busy: Worker):
     asked = events.AttemptStopRequested(**ABOUT, stop="preempted", grace_s=120.0)
 
-    assert [Halt(why="preempted", within_s=105.0)] == busy.sees(asked)
-    assert busy.standing.held is not None  # its lease holds until the report
+    assert [Halt(job_id="j", why="preempted", within_s=105.0)] == busy.sees(asked)
+    assert "j" in busy.standing.held  # its lease holds until the report
 
 
 def test_a_wrong_clock_does_not_shorten_the_grace(busy: Worker):
     asked = events.AttemptStopRequested(**ABOUT, stop="paused", grace_s=120.0)
 
-    assert [Halt(why="paused", within_s=105.0)] == busy.sees(asked, age_s=3_600)
+    assert [Halt(job_id="j", why="paused", within_s=105.0)] == busy.sees(asked, age_s=3_600)
 
 
 def test_a_stop_of_another_attempt_stops_nothing(busy: Worker):
@@ -170,10 +177,10 @@ def test_a_stop_of_another_attempt_stops_nothing(busy: Worker):
 @pytest.mark.parametrize(
     ("event", "action"),
     [
-        (events.AttemptEnded(**ABOUT, outcome="lease-expired"), Drop()),
+        (events.AttemptEnded(**ABOUT, outcome="lease-expired"), Drop(job_id="j")),
         (
             events.CheckpointNoted(**ABOUT, step=5, total_steps=9, checkpoint="c" * 64),
-            Confirm(checkpoint="c" * 64),
+            Confirm(job_id="j", checkpoint="c" * 64),
         ),
         (
             events.JobSucceeded(
@@ -185,7 +192,7 @@ def test_a_stop_of_another_attempt_stops_nothing(busy: Worker):
                 ),
                 recipe="b" * 64,
             ),
-            Settle(),
+            Settle(job_id="j"),
         ),
     ],
 )
@@ -200,17 +207,98 @@ def test_an_attempt_that_was_granted_anew_voids_the_one_before(busy: Worker):
 
     assert isinstance(start, Start)
     assert busy.sees(events.AttemptEnded(**ABOUT, outcome="failed")) == []
-    assert busy.standing.held.grant.fencing_token == 8
+    assert busy.standing.held["j"].grant.fencing_token == 8
+
+
+@pytest.fixture
+def busier(busy: Worker) -> Worker:
+    busy.sees(granted(token=8, job="k"))
+    return busy
+
+
+def test_a_second_job_is_started_beside_the_first(busy: Worker):
+    (start,) = busy.sees(granted(token=8, job="k"))
+
+    assert isinstance(start, Start)
+    assert start.held.grant.job_id == "k"
+    assert set(busy.standing.held) == {"j", "k"}
+
+
+@pytest.mark.parametrize(
+    ("event", "action"),
+    [
+        (events.AttemptEnded(**ABOUT, outcome="failed"), Drop(job_id="j")),
+        (
+            events.JobCancelRequested(job_id="j", person_id="p", reason=""),
+            Cancel(job_id="j"),
+        ),
+        (
+            events.AttemptStopRequested(**ABOUT, stop="paused", grace_s=120.0),
+            Halt(job_id="j", why="paused", within_s=105.0),
+        ),
+    ],
+)
+def test_what_becomes_of_one_job_touches_no_other(
+    busier: Worker, event: events.Event, action: Action
+):
+    before = busier.standing.held["k"]
+
+    assert busier.sees(event) == [action]
+    assert busier.standing.held["k"] is before
+
+
+def test_each_renewal_prolongs_its_own_lease(busier: Worker):
+    busier.renewed("r1", 1_060.0)
+    busier.renewed("r2", 1_070.0, token=8, job="k")
+    other = ABOUT | {"fencing_token": 8, "job_id": "k"}
+
+    (prolong,) = busier.sees(events.LeaseRenewed(**other, ttl_s=720.0), command="r2")
+
+    assert prolong == Prolong(job_id="k", ends=1_070 + 720 - 30)
+    assert busier.standing.held["j"].ends == 1_000 + 720 - 30
+
+
+def test_a_refused_renewal_voids_its_own_lease_alone(busier: Worker):
+    busier.renewed("r2", 1_070.0, token=8, job="k")
+    refused = events.CommandRejected(
+        kind=RenewLease.TYPE, code=StaleReport.code, detail="", subject="k"
+    )
+
+    assert busier.sees(refused, command="r2") == [Drop(job_id="k")]
+    assert set(busier.standing.held) == {"j"}
+
+
+def test_a_refused_renewal_of_an_earlier_attempt_leaves_the_present_one(busy: Worker):
+    busy.renewed("r1", 1_060.0)
+    busy.sees(granted(token=8))
+    refused = events.CommandRejected(
+        kind=RenewLease.TYPE, code=StaleReport.code, detail="", subject="j"
+    )
+
+    assert busy.sees(refused, command="r1") == []
+    assert busy.standing.held["j"].grant.fencing_token == 8
+
+
+def test_a_worker_that_was_declared_lost_drops_all_that_it_holds(busier: Worker):
+    lost = events.WorkerLost(worker_id="w", incarnation="i1", reason="")
+
+    assert busier.sees(lost) == [Drop(job_id="j"), Drop(job_id="k"), JoinAgain()]
+    assert busier.standing.held == {}
+
+
+def test_joining_again_as_itself_drops_nothing(busier: Worker):
+    assert busier.sees(joined()) == []
+    assert set(busier.standing.held) == {"j", "k"}
 
 
 def test_a_worker_that_was_declared_lost_joins_again(busy: Worker):
     lost = events.WorkerLost(worker_id="w", incarnation="i1", reason="")
 
-    assert [Drop(), JoinAgain()] == busy.sees(lost)
+    assert [Drop(job_id="j"), JoinAgain()] == busy.sees(lost)
 
 
 def test_a_second_process_under_the_same_id_ends_the_first(busy: Worker):
-    assert [Drop(), GiveUp()] == busy.sees(joined(incarnation="i2"))
+    assert [Drop(job_id="j"), GiveUp()] == busy.sees(joined(incarnation="i2"))
 
 
 def test_incarnations_from_before_the_join_are_of_no_concern():

@@ -102,6 +102,11 @@ class Attempt:
         """Whether the log has the result: nothing more is reported."""
         return self._settled_at is not None
 
+    @property
+    def is_over(self) -> bool:
+        """Whether its lease is over and its room free, although the child may still be there."""
+        return self.is_settled or self._why == "void"
+
     async def run(self) -> str:
         """Run the child, report what it says and how it ended; how it ended, in a few words."""
         try:

@@ -119,20 +119,55 @@ def places(given: Settings) -> Places:
         key_encryption_key=key_encryption_key(given),
         artifacts=str(home / "artifacts"),
         bases=str(home / "bases"),
-        threads=given.threads,
+        threads=threads(given, os.cpu_count() or 1),
         partition=POOLS.index(given.pool),
     )
 
 
+def threads(given: Settings, cores: int) -> int:
+    """How many threads each child has; 0: as many as there are cores.
+
+    Where several children run at once they share the cores: else each would want all of them.
+
+    Examples:
+        >>> [threads(Settings(worker_slots=slots), 8) for slots in (None, 1, 3)]
+        [0, 0, 2]
+    """
+    at_once = given.worker_slots or 1
+    if given.threads or at_once == 1:
+        return given.threads
+    return max(1, cores // at_once)
+
+
 def terms(given: Settings) -> Terms:
-    """What the settings say of the worker."""
-    labels = (label.strip() for label in given.worker_labels.split(","))
+    """What the settings say of the worker.
+
+    Raises:
+        InvalidSetting: If bytes are no number.
+    """
     return Terms(
-        labels=tuple(label for label in labels if label),
+        labels=_parts(given.worker_labels),
         price_per_gpu_hour=given.worker_price,
         spot=given.worker_spot,
         hot_c=given.worker_hot_c,
+        slots=given.worker_slots,
+        reserved_bytes=tuple(_bytes(part) for part in _parts(given.worker_reserved_bytes)),
     )
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    """What stands between the commas."""
+    parts = (part.strip() for part in text.split(","))
+    return tuple(part for part in parts if part)
+
+
+def _bytes(text: str) -> int:
+    if not text.isdecimal():
+        raise InvalidSetting(
+            f"LIFELOG_WORKER_RESERVED_BYTES: {text} is no number of bytes; write one for each GPU,"
+            " by index, with commas between."
+        )
+    return int(text)
 
 
 def _sweep(folder: Path) -> None:

@@ -61,8 +61,8 @@ class Telemetry:
         """Send what waits; spool it where the log does not take it."""
         async with self._lock:
             records = self._records()
-            if records:
-                await asyncio.to_thread(self._metrics.replace, records[-1])
+            for newest in {record.job_id: record for record in records}.values():
+                await asyncio.to_thread(self._metrics.replace, newest)
             if not await self._replayed() or not await self._sent(records):
                 await asyncio.to_thread(self._spool.add, records)
 
@@ -97,17 +97,18 @@ class Telemetry:
         return True
 
     def _records(self) -> list[TelemetryReported]:
-        """What waits, as records of up to 100 ticks of one attempt."""
-        records: list[TelemetryReported] = []
-        ticks: list[Tick] = []
+        """What waits, as records of up to 100 ticks of one attempt each."""
+        grants: dict[int, LeaseGranted] = {}
+        ticks: dict[int, list[Tick]] = {}  # by the attempt's token
         while self._waiting:
             grant, tick = self._waiting.popleft()
-            ticks.append(tick)
-            following = self._waiting[0][0] if self._waiting else None
-            if following is not grant or len(ticks) == TICKS_A_RECORD:
-                records.append(_record(grant, ticks))
-                ticks = []
-        return records
+            grants[grant.fencing_token] = grant
+            ticks.setdefault(grant.fencing_token, []).append(tick)
+        return [
+            _record(grants[token], found[start : start + TICKS_A_RECORD])
+            for token, found in ticks.items()
+            for start in range(0, len(found), TICKS_A_RECORD)
+        ]
 
 
 def _record(grant: LeaseGranted, ticks: list[Tick]) -> TelemetryReported:

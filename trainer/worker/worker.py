@@ -1,11 +1,11 @@
-"""The worker: joins its pool, shows that it lives, takes leases and runs one attempt at a time."""
+"""The worker: joins its pool, shows that it lives, takes leases and runs their attempts."""
 
 import asyncio
 import contextlib
 import datetime
 from collections.abc import Coroutine, Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import msgspec
@@ -13,22 +13,25 @@ import msgspec
 from schemas import commands
 from schemas.envelope import Recorded
 from schemas.errors import AlreadyExists, LogUnavailable
+from schemas.events import LeaseGranted
 from schemas.telemetry import WorkerHeartbeat
 from schemas.topics import JOB_COMMANDS, JOB_EVENTS, POOLS, WORKER_HEARTBEATS, Topic
 from streams.log import Log
 from trainer.worker import lease
-from trainer.worker.attempt import Attempt, Places
+from trainer.worker.attempt import Places
+from trainer.worker.attempts import Attempts, Say
 from trainer.worker.machine import facts, gpus
 from trainer.worker.machine.clock import boot_time
-from trainer.worker.machine.gpus import Gpu, Reading
-from trainer.worker.machine.watch import is_hot
+from trainer.worker.machine.facts import Facts
+from trainer.worker.machine.gpus import Reading
+from trainer.worker.machine.watch import Presence, is_hot
 from trainer.worker.outbox import Outbox
 from trainer.worker.telemetry import Telemetry
 
 ASK_AGAIN_AFTER_S = 1.0
 LEAVE_WITHIN_S = 2.5  # the log may be away; with the time to give back it stays below 10 s
-RENEWALS_KEPT = 50  # more than are ever on their way
-
+RENEWALS_KEPT = 50  # of one job: more than are ever on their way
+SLOTS_A_GPU = 16  # more jobs than share one; the queue's bytes and its `jobs_per_gpu_max` decide
 
 Result = TypeVar("Result")
 
@@ -47,13 +50,22 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     price_per_gpu_hour: float | None = None  # None: the pool's
     spot: bool = False  # it may be taken away at any time
     hot_c: float  # a GPU as hot as that gets no more work until it has cooled
+    slots: int | None = None  # jobs at a time; None: see `slots`
+    reserved_bytes: tuple[int, ...] = ()  # of each GPU by index, that inference keeps
 
 
-class Say(Protocol):
-    """One line for whoever watches the process; no personal text."""
+def slots(asked: int | None, gpus: int) -> int:
+    """How many jobs a worker takes at a time.
 
-    def __call__(self, line: str, /) -> None:
-        """Show the line."""
+    Args:
+        asked: What its operator says.
+        gpus: How many it has. With GPUs the queue decides, by their bytes; without, it is one job.
+
+    Examples:
+        >>> slots(None, 0), slots(None, 2), slots(3, 0)
+        (1, 32, 3)
+    """
+    return asked or max(1, SLOTS_A_GPU * gpus)
 
 
 class Worker:
@@ -87,22 +99,20 @@ class Worker:
         self._log = log
         self._pool = pool
         self._partition = POOLS.index(pool)
-        self._places = places
         self._timing = timing
         self._terms = terms
         self._home = home
-        self._environ = environ
         self._say = say
         self._standing = lease.Standing(worker_id=worker_id, incarnation=str(uuid4()))
         self._outbox = Outbox(log, self._standing.incarnation)
         self._telemetry = Telemetry(log, home)
-        self._renewals: dict[str, float] = {}
-        self._attempt: Attempt | None = None
-        self._running: asyncio.Task[None] | None = None
+        self._renewals: dict[str, lease.Renewal] = {}
         self._tasks = asyncio.TaskGroup()
+        self._attempts = Attempts(places, environ, self._outbox, self._telemetry, say, self._tasks)
         self._leaving = False
-        self._gpus: tuple[Gpu, ...] = ()  # that it joined with
+        self._facts: Facts | None = None  # that it joined with
         self._hot = False  # as the queue was told
+        self._presence = Presence(0)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until told to stop; then give back what runs and leave the pool.
@@ -133,8 +143,7 @@ class Worker:
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from errors
         finally:
-            if self._attempt is not None:
-                self._attempt.drop()
+            self._attempts.drop()
 
     async def _end(self) -> int:
         """Where the pool's history ends now: a grant of ours can only come after it."""
@@ -147,7 +156,16 @@ class Worker:
 
     async def _join(self) -> None:
         found = await asyncio.to_thread(facts.facts, self._home)
-        self._gpus, self._hot = found.gpus, False
+        self._facts, self._hot = found, False
+        self._presence = Presence(len(found.gpus))
+        await self._tell(found)
+        self._say(
+            f"worker {self._standing.worker_id} joins pool {self._pool}: {found.device},"
+            f" {found.memory_bytes / 2**30:.1f} GiB"
+        )
+
+    async def _tell(self, found: Facts) -> None:
+        """Tell the queue what there is, of this incarnation for the first time or anew."""
         await self._command(
             commands.JoinPool(
                 worker_id=self._standing.worker_id,
@@ -156,7 +174,7 @@ class Worker:
                 device=found.device,
                 gpus=tuple(gpu.name for gpu in found.gpus),
                 memory_bytes=found.memory_bytes,
-                slots=1,
+                slots=slots(self._terms.slots, len(found.gpus)),
                 gpu_kind=found.gpu_kind,
                 gpu_bytes=tuple(gpu.memory_bytes for gpu in found.gpus),
                 labels=self._terms.labels,
@@ -164,17 +182,14 @@ class Worker:
                 price_per_gpu_hour=self._terms.price_per_gpu_hour,
                 spot=self._terms.spot,
                 job_kinds=("train",),
+                reserved_bytes=self._terms.reserved_bytes[: len(found.gpus)],
+                lost_gpus=self._presence.lost,
             )
-        )
-        self._say(
-            f"worker {self._standing.worker_id} joins pool {self._pool}: {found.device},"
-            f" {found.memory_bytes / 2**30:.1f} GiB"
         )
 
     async def _leave(self) -> None:
         self._leaving = True
-        if self._attempt is not None:
-            await self._attempt.give_back()
+        await self._attempts.give_back()
         await self._command(
             commands.LeavePool(
                 worker_id=self._standing.worker_id, incarnation=self._standing.incarnation
@@ -223,53 +238,32 @@ class Worker:
                     f"Another process joined as {self._standing.worker_id}: give each worker an id"
                     " of its own with LIFELOG_WORKER."
                 )
-            case _ if self._attempt is not None:
-                _pass_on(action, self._attempt)
+            case lease.AboutChild():
+                self._attempts.tell(action)
 
     async def _start(self, held: lease.Held) -> None:
-        """Run an attempt, once the child of the one before is gone."""
-        before = self._running
-        if self._attempt is not None and not self._attempt.is_settled:
-            self._attempt.drop()
-        attempt = Attempt(
-            held,
-            self._places,
-            self._environ,
-            tuple(self._gpus[index] for index in held.grant.gpus),
-            self._outbox,
-            self._telemetry,
-            self._say,
-        )
-        self._attempt = attempt
-        self._running = self._tasks.create_task(self._run(attempt, before))
+        found = () if self._facts is None else self._facts.gpus
+        self._attempts.start(held, tuple(found[index] for index in held.grant.gpus))
         # A grant may be read late: whether it still holds, the answer to this tells.
         self._tasks.create_task(self._send_renewal(held))
-
-    async def _run(self, attempt: Attempt, before: asyncio.Task[None] | None) -> None:
-        if before is not None:
-            await before
-        grant = attempt.grant
-        self._say(f"job {grant.job_id}: attempt {grant.attempt} starts")
-        ended = await attempt.run()
-        self._say(f"job {grant.job_id}: attempt {grant.attempt} {ended}")
-        if self._attempt is attempt:
-            self._attempt = None
 
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(self._timing.renew_every_s)
-            while self._standing.held is not None:
-                if await self._send_renewal(self._standing.held):
-                    break
-                await asyncio.sleep(ASK_AGAIN_AFTER_S)
+            await asyncio.gather(*(self._renew_one(job_id) for job_id in self._standing.held))
+
+    async def _renew_one(self, job_id: str) -> None:
+        """Renew a job's lease, if need be again and again while it is held."""
+        while (held := self._standing.held.get(job_id)) is not None:
+            if await self._send_renewal(held):
+                return
+            await asyncio.sleep(ASK_AGAIN_AFTER_S)
 
     async def _send_renewal(self, held: lease.Held) -> bool:
         """Say that the child still runs, with its own id, which its answer will quote."""
         grant = held.grant
         identity = str(uuid4())
-        self._renewals[identity] = boot_time()
-        while len(self._renewals) > RENEWALS_KEPT:
-            del self._renewals[next(iter(self._renewals))]
+        self._note_renewal(identity, grant)
         command = commands.RenewLease(
             job_id=grant.job_id,
             attempt=grant.attempt,
@@ -277,6 +271,18 @@ class Worker:
             fencing_token=grant.fencing_token,
         )
         return await self._try(JOB_COMMANDS, self._partition, command, identity=identity)
+
+    def _note_renewal(self, identity: str, grant: LeaseGranted) -> None:
+        """Remember when it was sent; those of leases that are over are of no use any more."""
+        held = self._standing.held
+        kept = {name: one for name, one in self._renewals.items() if one.job_id in held}
+        kept[identity] = lease.Renewal(
+            job_id=grant.job_id, fencing_token=grant.fencing_token, sent=boot_time()
+        )
+        own = [name for name, one in kept.items() if one.job_id == grant.job_id]
+        for name in own[:-RENEWALS_KEPT]:
+            del kept[name]
+        self._renewals = kept
 
     async def _try(
         self, topic: Topic, partition: int, data: msgspec.Struct, identity: str | None = None
@@ -290,18 +296,22 @@ class Worker:
 
     async def _beat(self) -> None:
         while True:
-            found = await asyncio.to_thread(gpus.readings, self._gpus)
+            known = () if self._facts is None else self._facts.gpus
+            found = await asyncio.to_thread(gpus.readings, known)
             await self._watch(found)
             await self._try(WORKER_HEARTBEATS, 0, self._heartbeat(found))
             await asyncio.sleep(self._timing.heartbeat_every_s)
 
     async def _watch(self, found: tuple[Reading, ...]) -> None:
-        """Tell the queue when the GPUs have grown too hot or have cooled, and when they idle."""
+        """Tell the queue when GPUs are lost, grow too hot or have cooled, and when they idle."""
+        if self._presence.note({one.index for one in found}) and self._facts is not None:
+            names = ", ".join(self._facts.gpus[index].uuid for index in self._presence.lost)
+            self._say(f"GPUs that do not answer and get no more work: {names or 'none any more'}")
+            await self._tell(self._facts)
         celsius = [one.temperature_c for one in found if one.temperature_c is not None]
         if celsius:
             await self._note_heat(max(celsius))
-        if self._attempt is not None:
-            await self._attempt.watch({one.index: one.utilization for one in found})
+        await self._attempts.watch({one.index: one.utilization for one in found})
 
     async def _note_heat(self, celsius: float) -> None:
         hot = is_hot(celsius, self._terms.hot_c, before=self._hot)
@@ -318,32 +328,16 @@ class Worker:
         )
 
     def _heartbeat(self, found: tuple[Reading, ...]) -> WorkerHeartbeat:
-        attempt = self._attempt
+        jobs = self._attempts.jobs()
         return WorkerHeartbeat(
             worker_id=self._standing.worker_id,
             incarnation=self._standing.incarnation,
             pool=self._pool,
-            job_id=None if attempt is None else attempt.grant.job_id,
+            job_id=next(iter(jobs), None),
+            job_ids=jobs,
             free_memory_bytes=facts.free_memory_bytes(),
             gpus=tuple(one.shown() for one in found),
         )
-
-
-def _pass_on(action: lease.Action, attempt: Attempt) -> None:
-    """Do what concerns the attempt that runs."""
-    match action:
-        case lease.Prolong():
-            attempt.prolong(action.ends)
-        case lease.Confirm():
-            attempt.confirm(action.checkpoint)
-        case lease.Cancel():
-            attempt.cancel()
-        case lease.Halt():
-            attempt.halt(action.why, action.within_s)
-        case lease.Drop():
-            attempt.drop()
-        case lease.Settle():
-            attempt.settle()
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Result | None:

@@ -1,12 +1,16 @@
 """The brief's queue configuration: accepted as written, and what of it takes effect on one job."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from schemas.types import Positive
+from projections.workers import WorkerRow
+from schemas.types import Positive, Scalar
+from streams.queue.placing.rooms import at_once
+from streams.queue.policy import Policy, folded
 from web.routing import Body, Wire
 
 ATTEMPTS_MAX = 3
@@ -52,6 +56,12 @@ class EffectiveQueue(Wire, frozen=True, kw_only=True):
     retry_attempts: int  # of a job that says nothing else
     timeout_minutes: float
     resource_limits: dict[str, float]  # what the workers that are there have, and the pool allows
+
+
+def slots_of(row: WorkerRow, changes: Mapping[str, Scalar]) -> int:
+    """How many jobs a worker takes at a time in a pool with these numbers."""
+    policy = folded(Policy(), dict(changes))
+    return at_once(row.slots, len(row.gpus), policy.jobs_per_gpu_max)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,14 @@ from schemas.errors import Forbidden, InvalidBody
 from schemas.topics import JOB_COMMANDS, POOLS
 from schemas.types import Device, JobState, Priority, Scalar
 from streams.queue.telling.forecast import Forecast
-from web.api.configuration import ATTEMPTS_MAX, GIGABYTE, PRIORITY_RANKS, TIMEOUT_S, EffectiveQueue
+from web.api.configuration import (
+    ATTEMPTS_MAX,
+    GIGABYTE,
+    PRIORITY_RANKS,
+    TIMEOUT_S,
+    EffectiveQueue,
+    slots_of,
+)
 from web.api.jobs import (
     Expected,
     Progress,
@@ -119,13 +126,14 @@ async def queue(request: WebRequest) -> Response:
             one for one in workers.all_holding(connection) if one.partition == POOLS.index(pool)
         ]
         said = pools.by_partition(connection).get(POOLS.index(pool))
+        changes = {} if said is None else said.changes
         return Queue(
             pool=pool,
             paused=said is not None and said.paused,
             jobs=tuple(_queued(connection, who, row, told.get(row.job_id)) for row in rows),
             counts={str(state): number for state, number in jobs.counts(connection, pool).items()},
-            workers=tuple(_worker(one) for one in there),
-            configuration=_configuration(there, {} if said is None else said.changes),
+            workers=tuple(_worker(one, changes) for one in there),
+            configuration=_configuration(there, changes),
         )
 
     return answer(request, await held.query(question))
@@ -219,14 +227,14 @@ def _queued(connection: Any, who: Caller, row: JobRow, told: Forecast | None) ->
     )
 
 
-def _worker(row: workers.WorkerHolding) -> Worker:
+def _worker(row: workers.WorkerHolding, changes: Mapping[str, Scalar]) -> Worker:
     return Worker(
         worker_id=row.worker_id,
         state=row.state,
         device=row.device,
         gpus=row.gpus,
         memory_bytes=row.memory_bytes,
-        slots=row.slots,
+        slots=slots_of(row, changes),
         busy=len(row.job_ids),
         draining=row.draining,
         hot=row.hot,
@@ -238,7 +246,7 @@ def _configuration(
 ) -> EffectiveQueue:
     living = [one for one in there if one.state in {"present", "silent"}]
     gpus = [one.memory_bytes / GIGABYTE for one in living if one.device == "cuda"]
-    slots, memory = sum(one.slots for one in living), max(gpus, default=0.0)
+    slots, memory = sum(slots_of(one, changes) for one in living), max(gpus, default=0.0)
     most, at_most = changes.get("max_concurrent_jobs"), changes.get("gpu_memory_bytes_max")
     limits = {"gpuMemoryGB": memory}
     if isinstance(at_most, int):

@@ -10,11 +10,12 @@ from starlette.responses import Response
 from projections import jobs, people, versions, workers
 from projections.jobs import JobRow
 from schemas import commands, ids, recipe
-from schemas.errors import InvalidBody, NotFound
+from schemas.errors import InvalidBody, NotFound, UnsupportedConfig
 from schemas.events import CommandRepeated, JobSubmitted
 from schemas.recipe import Facts, TrainingConfig
 from schemas.topics import JOB_COMMANDS, POOLS
 from schemas.types import ENDED, Device, JobState, Positive, Priority, Scalar
+from streams.queue.estimate import training_bytes
 from web.api.configuration import GIGABYTE, Gigabytes, QueueConfig, terms
 from web.api.jobs import (
     Expected,
@@ -54,7 +55,7 @@ DedupeKey = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:/-]{0,100}$")]  # a name
 class Resources(Body, frozen=True, kw_only=True):
     """What a job needs of one worker; left out: whatever there is."""
 
-    gpus: Positive = 1  # all of them or none
+    gpus: Positive = 1  # more are refused: a training runs on one
     gpu_memory: Gigabytes | None = msgspec.field(name="gpuMemoryGB", default=None)  # of each GPU
     disk_space: Gigabytes | None = msgspec.field(name="diskSpaceGB", default=None)
     device: Device | None = None
@@ -110,6 +111,7 @@ async def start(request: WebRequest) -> Response:
     person_id = owned(who, body.user_id or who.person_id)
     held = services(request)
     _check_times(body, held.clock())
+    _check_gpus(body.resources)
     facts = await held.query(lambda connection: _facts(connection, who, person_id, body.after_jobs))
     chosen, notes = recipe.effective(body.config, facts)
     limits = terms(body.queue)
@@ -124,7 +126,7 @@ async def start(request: WebRequest) -> Response:
         notes=(*notes, *limits.notes),
         attempts_max=limits.attempts_max,
         timeout_s=limits.timeout_s,
-        memory_bytes=round((body.resources.gpu_memory or 0.0) * GIGABYTE),
+        **_memory(body.resources, chosen),
         disk_bytes=round((body.resources.disk_space or 0.0) * GIGABYTE),
         gpus=body.resources.gpus,
         device=body.resources.device,
@@ -217,6 +219,29 @@ def _current(rows: list[JobRow]) -> JobRow | None:
 def _nearest(row: JobRow) -> tuple[bool, int, int]:
     """What runs stands before what waits."""
     return row.state not in {"running", "leased"}, row.queue_rank, row.submitted_offset
+
+
+def _check_gpus(asked: Resources) -> None:
+    """See that a job asks for no more than one GPU: the queue could place it, nobody could run it.
+
+    Raises:
+        UnsupportedConfig: If it does.
+    """
+    if asked.gpus > 1:
+        raise UnsupportedConfig(
+            f"resources.gpus: {asked.gpus}, and a training runs on one GPU; ask for 1.",
+            field="resources.gpus",
+        )
+
+
+def _memory(asked: Resources, chosen: recipe.Recipe) -> dict[str, Any]:
+    """The bytes that a job asks for: those of the request, else what its recipe should take."""
+    if asked.gpu_memory is not None:
+        return {"memory_bytes": round(asked.gpu_memory * GIGABYTE)}
+    on_gpu, on_cpu = (training_bytes(chosen, device) for device in ("cuda", "cpu"))
+    if on_gpu is None:  # a base of which nothing is known
+        return {}
+    return {"memory_bytes": on_gpu, "cpu_memory_bytes": on_cpu, "memory_estimated": True}
 
 
 def _check_times(body: StartTraining, now: datetime.datetime) -> None:

@@ -1,16 +1,18 @@
 """What operators say of workers: drain, resume, lost."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.responses import Response
 
-from projections import workers
+from projections import pools, workers
 from projections.workers import WorkerState
 from schemas import commands
 from schemas.commands import Command
 from schemas.errors import InvalidBody, NotFound
 from schemas.topics import JOB_COMMANDS, POOLS
-from schemas.types import OPERATOR, Device
+from schemas.types import OPERATOR, Device, Scalar
+from web.api.configuration import slots_of
 from web.api.pools import Said
 from web.api.queue import reason_of
 from web.routing import (
@@ -58,11 +60,8 @@ class Draining(Body, frozen=True, kw_only=True):
 
 async def all_workers(request: WebRequest) -> Response:
     """Every worker with the jobs that it holds."""
-
-    def question(connection: Any) -> WorkerList:
-        return WorkerList(workers=tuple(_worker(one) for one in workers.all_holding(connection)))
-
-    return answer(request, await services(request).query(question))
+    found = await services(request).query(_all)
+    return answer(request, WorkerList(workers=tuple(found)))
 
 
 async def drain(request: WebRequest) -> Response:
@@ -107,7 +106,9 @@ async def _about_worker(
 ) -> Response:
     sent = await _asked(request, row.partition, command, body_hash, row.worker_id)
     await shown(request, sent)
-    return answer(request, _worker(await _known(request)), 202, sent.headers)
+    told = await services(request).query(_all)
+    (found,) = (one for one in told if one.worker_id == row.worker_id)
+    return answer(request, found, 202, sent.headers)
 
 
 async def _asked(
@@ -125,7 +126,14 @@ async def _asked(
     )
 
 
-def _worker(row: workers.WorkerHolding) -> PoolWorker:
+def _all(connection: Any) -> list[PoolWorker]:
+    said = pools.by_partition(connection)
+    changes = {partition: row.changes for partition, row in said.items()}
+    rows = workers.all_holding(connection)
+    return [_worker(row, changes.get(row.partition, {})) for row in rows]
+
+
+def _worker(row: workers.WorkerHolding, changes: Mapping[str, Scalar]) -> PoolWorker:
     return PoolWorker(
         worker_id=row.worker_id,
         pool=POOLS[row.partition] if row.partition < len(POOLS) else str(row.partition),
@@ -137,7 +145,7 @@ def _worker(row: workers.WorkerHolding) -> PoolWorker:
         device=row.device,
         gpus=row.gpus,
         memory_bytes=row.memory_bytes,
-        slots=row.slots,
+        slots=slots_of(row, changes),
         job_ids=row.job_ids,
     )
 

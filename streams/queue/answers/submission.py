@@ -14,9 +14,15 @@ from schemas.errors import (
 from schemas.topics import POOLS
 from streams.queue import money
 from streams.queue.draft import Draft
-from streams.queue.placing.placement import could_hold
-from streams.queue.placing.rooms import Room, need_in, suits
+from streams.queue.placing.placement import could_hold, kept_back
+from streams.queue.placing.rooms import Room, as_if, need_in, suits
 from streams.queue.state import Job, QueueState, attempt_limit_s, job_of
+from streams.queue.telling.sentences import sentence
+
+ESTIMATED = (
+    " Lower training.batchSize or training.loraRank; or, if you know better, say with"
+    " resources.gpuMemoryGB what it needs."
+)
 
 
 def submit(draft: Draft, command: commands.SubmitJob, partition: int) -> None:
@@ -35,7 +41,8 @@ def submit(draft: Draft, command: commands.SubmitJob, partition: int) -> None:
     _check_dependencies(draft, command)
     plain = msgspec.convert(command, events.JobSubmitted, from_attributes=True)
     job = job_of(plain, state.submissions + 1, draft.now)
-    rooms = draft.empty_rooms()
+    # A GPU that does not answer may be back before the job's turn: it is no reason to refuse.
+    rooms = [as_if(state.policy, room, lost_gpus=()) for room in draft.empty_rooms()]
     if rooms and not could_hold(state, job.shape, rooms):
         raise UnsupportedConfig(_what_would_fit(draft, job, rooms))
     expected_s, expected_cost = _expected(draft, job, rooms)
@@ -130,7 +137,12 @@ def _what_would_fit(draft: Draft, job: Job, rooms: list[Room]) -> str:
     need = max(need_in(state, shape, room) for room in suiting)
     most = max(max(room.free) for room in suiting)
     gpus = max(len(room.free) for room in suiting)
+    measured = state.measured.peak_of(shape, on_gpu=suiting[0].on_gpu) is not None
+    estimated = " (estimated)" if shape.estimated and not measured else ""
+    instead = ESTIMATED if estimated else ""
+    kept = "".join(f" Now {sentence(why)}." for why in kept_back(state, shape, suiting))
     return (
-        f"No worker can hold {shape.gpus} x {need} bytes and {shape.disk_bytes} bytes of disk: at"
-        f" most {most} bytes on one GPU and {gpus} GPUs on one worker would fit."
+        f"No worker can hold {shape.gpus} x {need} bytes{estimated} and {shape.disk_bytes} bytes of"
+        f" disk: at most {most} bytes on one GPU and {gpus} GPUs on one worker would fit.{kept}"
+        f"{instead}"
     )

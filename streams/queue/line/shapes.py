@@ -16,7 +16,9 @@ TIME_FIELDS = ("epochs",)
 class Shape(NamedTuple):
     """What a job needs, whoever's it is."""
 
-    memory_bytes: int  # of each GPU, as it was asked for
+    memory_bytes: int  # of each GPU, as it was asked for or estimated
+    cpu_memory_bytes: int  # of a machine without GPUs
+    estimated: bool  # by the recipe: nobody asked for these bytes
     recipe: str  # whose measured peak takes the place of what was asked for; "": none
     gpus: int
     device: Device | None
@@ -29,8 +31,11 @@ class Shape(NamedTuple):
 
 def shape_of(submitted: JobSubmitted) -> Shape:
     """The needs of a job."""
+    on_cpu = submitted.cpu_memory_bytes
     return Shape(
         memory_bytes=submitted.memory_bytes,
+        cpu_memory_bytes=submitted.memory_bytes if on_cpu is None else on_cpu,
+        estimated=submitted.memory_estimated,
         recipe=memory_key(submitted.recipe),
         gpus=submitted.gpus,
         device=submitted.device,

@@ -4,9 +4,10 @@ import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from schemas.why import Why
 from streams.queue.line.shapes import Shape
 from streams.queue.money import cost
-from streams.queue.placing.rooms import Room, gpus_for, need_in, suits
+from streams.queue.placing.rooms import Room, as_if, gpus_for, need_in, suits
 from streams.queue.state import Job, QueueState, Running
 
 
@@ -126,8 +127,27 @@ def _reserved(
     return Reservation(job.job_id, start, room)
 
 
+def kept_back(state: QueueState, shape: Shape, rooms: Iterable[Room]) -> list[Why]:
+    """What workers do not give that would be room for a job: inference's part, or lost GPUs."""
+    found: list[Why] = []
+    for room in rooms:
+        joined, worker_id = room.joined, room.joined.worker_id
+        kept, lost = float(sum(joined.reserved_bytes)), float(len(joined.lost_gpus))
+        if kept and could_hold(state, shape, [as_if(state.policy, room, reserved_bytes=())]):
+            found.append(Why(code="kept-for-inference", subject=worker_id, have=kept))
+        if lost and could_hold(state, shape, [as_if(state.policy, room, lost_gpus=())]):
+            found.append(Why(code="gpu-lost", subject=worker_id, have=lost))
+    return found
+
+
+def least_need(state: QueueState, shape: Shape, rooms: Iterable[Room]) -> int:
+    """The fewest bytes that a job needs of a GPU, or of a machine, of these workers."""
+    needs = [need_in(state, shape, room) for room in rooms if suits(room, shape)]
+    return min(needs, default=shape.memory_bytes)
+
+
 def could_hold(state: QueueState, shape: Shape, rooms: Iterable[Room]) -> bool:
-    """Whether one of these workers, while it holds nothing, has room for a job."""
+    """Whether one of these workers has room for a job."""
     for room in rooms:
         need = need_in(state, shape, room)
         if suits(room, shape) and gpus_for(room, shape, need, state.policy):

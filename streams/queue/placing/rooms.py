@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from schemas.events import WorkerJoined
 from streams.queue.line.shapes import Shape
 from streams.queue.money import price_of
@@ -22,6 +24,7 @@ class Room:
     jobs: list[int]  # how many, by GPU
     disk: int | None  # bytes; None: not limited
     most: int  # bytes of the largest GPU while the worker holds nothing
+    lost: frozenset[int] = frozenset()  # GPUs that do not answer: nothing more is placed there
     running: dict[str, Running] = field(default_factory=dict)
 
     def take(self, running: Running) -> None:
@@ -47,6 +50,7 @@ class Room:
             list(self.jobs),
             self.disk,
             self.most,
+            self.lost,
             dict(self.running),
         )
 
@@ -60,25 +64,64 @@ class Room:
             self.disk += sign * running.disk_bytes
 
 
+def slots_of(policy: Policy, joined: WorkerJoined) -> int:
+    """How many jobs a worker may hold at a time."""
+    gpus = len(joined.gpu_bytes or joined.gpus)
+    return at_once(joined.slots, gpus, policy.jobs_per_gpu_max)
+
+
+def at_once(slots: int, gpus: int, jobs_per_gpu_max: int) -> int:
+    """How many jobs fit a worker's slots, and share its GPUs as the pool lets them.
+
+    Examples:
+        >>> at_once(32, gpus=2, jobs_per_gpu_max=4), at_once(3, gpus=0, jobs_per_gpu_max=4)
+        (8, 3)
+    """
+    return min(slots, jobs_per_gpu_max * gpus) if gpus else slots
+
+
+def sizes_of(policy: Policy, joined: WorkerJoined) -> list[int]:
+    """The bytes that jobs may use of each GPU of a worker, or of its memory.
+
+    That is what inference does not keep of it, up to the pool's limit; of a lost GPU nothing.
+    """
+    sizes = list(joined.gpu_bytes) or [joined.memory_bytes] * max(1, len(joined.gpus))
+    for index, kept in enumerate(joined.reserved_bytes[: len(sizes)]):
+        sizes[index] = max(0, sizes[index] - kept)
+    for index in joined.lost_gpus:
+        if index < len(sizes):
+            sizes[index] = 0
+    most = policy.gpu_memory_bytes_max
+    return sizes if most is None else [min(size, most) for size in sizes]
+
+
+def as_if(policy: Policy, room: Room, **changes: tuple[int, ...]) -> Room:
+    """The same room, if its worker had joined with something else, by the names of its fields."""
+    joined = msgspec.structs.replace(room.joined, **changes)
+    before, after = sizes_of(policy, room.joined), sizes_of(policy, joined)
+    found = room.copy()
+    found.joined, found.most, found.lost = joined, max(after), frozenset(joined.lost_gpus)
+    for index, (had, has) in enumerate(zip(before, after, strict=True)):
+        found.free[index] += has - had
+    return found
+
+
 def empty_room(policy: Policy, prices: dict[str, float], worker: Worker) -> Room:
     """What a worker has while it holds nothing: less what is kept for inference."""
     joined = worker.joined
-    sizes = list(joined.gpu_bytes) or [joined.memory_bytes] * max(1, len(joined.gpus))
-    if policy.gpu_memory_bytes_max is not None:
-        sizes = [min(size, policy.gpu_memory_bytes_max) for size in sizes]
-    for index, kept in enumerate(joined.reserved_bytes[: len(sizes)]):
-        sizes[index] -= kept
+    sizes, lost = sizes_of(policy, joined), frozenset(joined.lost_gpus)
     limits = [one for one in (joined.disk_bytes, policy.disk_bytes_max) if one is not None]
     return Room(
         joined=joined,
         open=worker.open,
         on_gpu=bool(joined.gpus or joined.gpu_bytes),
         price=price_of(policy, prices, joined),
-        slots=joined.slots,
+        slots=slots_of(policy, joined),
         free=sizes,
         jobs=[0] * len(sizes),
         disk=min(limits, default=None),
         most=max(sizes),
+        lost=lost,
     )
 
 
@@ -120,7 +163,9 @@ def gpus_for(room: Room, shape: Shape, need: int, policy: Policy) -> list[int]:
         return []
     most = policy.jobs_per_gpu_max if room.on_gpu else room.joined.slots
     fitting = [
-        index for index, free in enumerate(room.free) if free >= need and room.jobs[index] < most
+        index
+        for index, free in enumerate(room.free)
+        if free >= need and room.jobs[index] < most and index not in room.lost
     ]
     if len(fitting) < shape.gpus:
         return []

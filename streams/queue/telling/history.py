@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from schemas import events
 from schemas.envelope import Envelope
 from schemas.why import Why
-from streams.queue.telling.sentences import sentence
+from streams.queue.telling.sentences import in_bytes, sentence
 
 OUTCOMES = {
     "failed": "failed",
@@ -38,6 +38,7 @@ def in_words(event: events.Event) -> str | None:
     match event:
         case events.JobSubmitted():
             said = f"{event.person_id} submitted it with priority {event.priority}"
+            said += _estimated(event)
             if event.expected_cost:
                 said += f", to take {event.expected_s / 60:.0f} min for {event.expected_cost:.2f}"
             return f"{said}."
@@ -55,6 +56,13 @@ def in_words(event: events.Event) -> str | None:
             return _of_attempt(event)
         case _:
             return _of_job(event)
+
+
+def _estimated(event: events.JobSubmitted) -> str:
+    if not event.memory_estimated:
+        return ""
+    gpu, machine = (in_bytes(one) for one in (event.memory_bytes, event.cpu_memory_bytes))
+    return f", estimated to need {gpu} of a GPU or {machine} of a machine without one"
 
 
 def _granted(event: events.LeaseGranted) -> str:

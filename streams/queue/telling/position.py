@@ -5,8 +5,8 @@ import datetime
 from schemas.why import Why
 from streams.queue.money import cost
 from streams.queue.order import OVERDUE
-from streams.queue.placing.placement import could_hold
-from streams.queue.placing.rooms import empty_room, gpus_for, need_in, room, suits
+from streams.queue.placing.placement import could_hold, kept_back, least_need
+from streams.queue.placing.rooms import empty_room, gpus_for, need_in, room, slots_of, suits
 from streams.queue.state import Job, QueueState
 
 
@@ -109,8 +109,9 @@ def _in_line(state: QueueState, job: Job, rank: int | None) -> list[Why]:
         return [Why(code="no-worker")]
     empty = [empty_room(state.policy, state.prices, worker) for worker in workers]
     if not could_hold(state, job.shape, empty):
-        need = float(state.measured.need(state.policy, job.shape, on_gpu=True))
-        return [Why(code="fits-no-worker", subject=job.job_id, limit=need)]
+        need = float(least_need(state, job.shape, empty))
+        why = Why(code="fits-no-worker", subject=job.job_id, limit=need)
+        return [why, *kept_back(state, job.shape, empty)]
     found: list[Why] = []
     ahead = (rank or position(state, job.job_id) or 1) - 1
     if ahead:
@@ -121,7 +122,7 @@ def _in_line(state: QueueState, job: Job, rank: int | None) -> list[Why]:
     rooms = [room(state, worker) for worker in workers]
     fitting = [one for one in rooms if suits(one, job.shape)]
     if all(one.slots < 1 for one in fitting):
-        slots = sum(one.joined.slots for one in fitting)
+        slots = sum(slots_of(state.policy, one.joined) for one in fitting)
         return [*found, Why(code="all-slots-taken", limit=float(slots))]
     for one in fitting:
         need = need_in(state, job.shape, one)
@@ -129,4 +130,5 @@ def _in_line(state: QueueState, job: Job, rank: int | None) -> list[Why]:
             return found
     free = float(max(max(one.free) for one in fitting if one.slots > 0))
     limit = float(need_in(state, job.shape, fitting[0]))
-    return [*found, Why(code="no-room", subject=job.job_id, have=free, limit=limit)]
+    why = Why(code="no-room", subject=job.job_id, have=free, limit=limit)
+    return [*found, why, *kept_back(state, job.shape, fitting)]

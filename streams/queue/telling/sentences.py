@@ -32,11 +32,11 @@ def _priority(rank: float | None) -> str:
     return _level((rank or 0) + 1)
 
 
-def _bytes(number: float | None) -> str:
+def in_bytes(number: float | None) -> str:
     """Bytes as people say them.
 
     Examples:
-        >>> _bytes(24e9), _bytes(512)
+        >>> in_bytes(24e9), in_bytes(512)
         ('24 GB', '512 B')
     """
     value = number or 0.0
@@ -63,10 +63,14 @@ def _span(seconds: float | None) -> str:
 WORDS: dict[str, Callable[[Why], str]] = {
     "first-in-line": lambda why: f"first in line for {why.subject}",
     "backfilled": lambda why: f"it fits {why.subject} and delays nobody before it",
-    "fits-no-worker": lambda why: f"{why.subject} skipped: no worker can hold {_bytes(why.limit)}",
-    "no-room": lambda why: (
-        f"{why.subject} skipped: it needs {_bytes(why.limit)}, {_bytes(why.have)} are free"
+    "fits-no-worker": lambda why: (
+        f"{why.subject} skipped: no worker can hold {in_bytes(why.limit)}"
     ),
+    "no-room": lambda why: (
+        f"{why.subject} skipped: it needs {in_bytes(why.limit)}, {in_bytes(why.have)} are free"
+    ),
+    "kept-for-inference": lambda why: f"inference keeps {in_bytes(why.have)} on {why.subject}",
+    "gpu-lost": lambda why: f"{why.have or 0:.0f} GPUs of {why.subject} do not answer",
     "lower-class": lambda why: (
         f"{why.subject} skipped: class {_level(why.have)} is after {_level(why.limit)}"
     ),

@@ -1,7 +1,8 @@
-"""When a GPU is too hot for more work, and when it has done nothing for too long: pure."""
+"""When a GPU is too hot for more work, does not answer, or has done nothing for too long: pure."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
+LOST_AFTER = 3  # questions in a row without an answer; a driver that is busy may miss one
 COOLER_BY_C = 10.0  # than the limit before a hot GPU counts as cool: else it would be both in turn
 
 
@@ -20,6 +21,31 @@ def is_hot(celsius: float, limit_c: float, *, before: bool) -> bool:
         False
     """
     return celsius > limit_c - COOLER_BY_C if before else celsius >= limit_c
+
+
+class Presence:
+    """Which GPUs have stopped answering.
+
+    Args:
+        count: How many there are.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._missed = [0] * count
+        self.lost: tuple[int, ...] = ()  # by index
+
+    def note(self, answered: Collection[int]) -> bool:
+        """Take in which GPUs answered now; whether others are lost than before.
+
+        One that is asked again and again without an answer is lost; one answer, and it is back.
+        """
+        for index in range(len(self._missed)):
+            self._missed[index] = 0 if index in answered else self._missed[index] + 1
+        before = self.lost
+        self.lost = tuple(
+            index for index, missed in enumerate(self._missed) if missed >= LOST_AFTER
+        )
+        return self.lost != before
 
 
 class Idleness:

@@ -27,6 +27,8 @@ BACK_WITHIN_S = 90.0
 class Stack(Installation):
     """A home whose stack is up; its leases are short, so that frozen workers lose theirs."""
 
+    ready_within_s = 300.0
+
     def __init__(self, folder: Path) -> None:
         self.locks = folder / "locks"
         self.locks.mkdir(parents=True)

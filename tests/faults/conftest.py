@@ -25,6 +25,8 @@ ANSWER_WITHIN_S = 40.0
 class Installation:
     """A home whose stack is up."""
 
+    ready_within_s = READY_WITHIN_S
+
     def __init__(self, home: Home, **settings: Any) -> None:
         kafka, controller, database, web, inference = free_ports(5)
         self.home = home
@@ -53,7 +55,7 @@ class Installation:
     def __enter__(self) -> Self:
         self._thread.start()
         try:
-            self.supervisor.await_ready(READY_WITHIN_S)
+            self.supervisor.await_ready(self.ready_within_s)
             self.token = operator.token_of(self.home)
             eventually(lambda: self.get("/readyz").status_code == 200)
         except BaseException:

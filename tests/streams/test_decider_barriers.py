@@ -21,7 +21,7 @@ pytestmark = pytest.mark.chaos
 SOME = 20
 AT_ONCE = 200
 LINE = 2_000  # many times what waits between Faust and the decider
-ENDS_WITHIN_S = 10
+ENDS_WITHIN_S = 30
 LOST = "a command was never answered"
 
 
@@ -70,8 +70,8 @@ async def test_a_decider_that_wakes_at_its_commit_is_fenced(
             await line.submit(SOME)
             pid = await barrier.reached()
             frozen = next(each for each in (one, other) if each.running.pid == pid)
-            # The same answers stand there twice, and at most one of the two may ever be read.
-            await written(kafka, prefix, line.sent[-1], times=2)
+            # Its successor's answers stand beside its own: one of the two may ever be read.
+            await written(kafka, prefix, line.sent[SOME], times=2)
             frozen.wake()
 
             ended = await asyncio.to_thread(frozen.ended, ENDS_WITHIN_S)
@@ -117,7 +117,7 @@ async def written(kafka: str, prefix: str, command: str, times: int) -> None:
     """Wait until the answer to a command was written so often, committed or not.
 
     Raises:
-        TimeoutError: If it was not before the broker ends a transaction that nobody ends.
+        TimeoutError: If it was not within 120 s.
     """
     place = TopicPartition(prefix + JOB_EVENTS.name, 0)
     consumer = AIOKafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False)
@@ -125,7 +125,7 @@ async def written(kafka: str, prefix: str, command: str, times: int) -> None:
     try:
         consumer.assign([place])
         await consumer.seek_to_beginning(place)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             async for message in consumer:
                 answer = codec.decode_headers(message.headers)
                 times -= answer.command == command

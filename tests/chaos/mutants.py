@@ -96,14 +96,14 @@ ACKNOWLEDGED_FIRST = Change(
 """,
 )
 # What was acknowledged and not answered is read from the log: at a gap, and by the sweep.
-NO_GAPS = Change(OWNER, "if fresh and fresh[0].offset > self.next:", "if False:")
+NO_GAPS = Change(OWNER, "if stretch[0].offset > self.next:", "if False:")
 NO_SWEEP = Change(DECIDER, "if owner.next < end:", "if False:")
 
 MUTANTS = {
     "concurrency 8": Mutant(
         (Change(APP, "concurrency=1)(hand_on)", "concurrency=8)(hand_on)"),),
-        BARRIERS + "test_a_decider_with_a_long_line_before_it_answers_in_order",
-        "an event stands twice on the log",
+        BARRIERS + "test_commands_that_take_their_time_are_answered_in_order",
+        "commands came out of order, and the decider has ended",
     ),
     "no fencing": Mutant(
         (

@@ -34,7 +34,7 @@ from tests.faults.conftest import eventually
 from tests.streams.invariants import OVER, check_history
 from tests.streams.proofs import queue_history, replayed
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(3_600 if FULL else 900)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(7_200 if FULL else 1_800)]
 
 TIMES = 10 if FULL else 2  # each kind of step
 PEOPLE = 3

@@ -21,7 +21,7 @@ from tests.streams.proofs import TWICE, check_order, queue_history, replayed
 from tests.streams.queue_words import join, submit
 from tests.streams.real import answers, sender
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(3_600 if FULL else 600)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(7_200 if FULL else 1_200)]
 
 ROUNDS = 5 if FULL else 1
 AT_ONCE = 10

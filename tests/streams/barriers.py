@@ -11,11 +11,16 @@ import signal
 from pathlib import Path
 from typing import Literal
 
+import faust
 import psutil
 from aiokafka import AIOKafkaProducer
 
+from streams.decider import Shell
+
 HELD_S = 4.0  # the process's other tasks go on meanwhile: offsets are committed once a second
+SLOW_S = 0.2
 Where = Literal["frozen-at-commit", "killed-before-commit", "killed-after-commit"]
+UNEVEN = "from tests.streams.barriers import deliver_unevenly; deliver_unevenly()"
 
 
 class Barrier:
@@ -62,6 +67,25 @@ def set_up(folder: str, where: Where) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     AIOKafkaProducer.commit_transaction = stopping_commit
+
+
+def deliver_unevenly() -> None:
+    """Let every second command take its time between Faust and the decider, which is slow itself.
+
+    Whoever delivers one after the other delivers in order all the same.
+    """
+    offer, commit = Shell.offer, AIOKafkaProducer.commit_transaction
+
+    async def uneven_offer(shell: Shell, event: faust.EventT[bytes]) -> None:
+        await asyncio.sleep(SLOW_S * (event.message.offset % 2))
+        await offer(shell, event)
+
+    async def slow_commit(producer: AIOKafkaProducer) -> None:
+        await asyncio.sleep(2 * SLOW_S)
+        await commit(producer)
+
+    Shell.offer = uneven_offer
+    AIOKafkaProducer.commit_transaction = slow_commit
 
 
 def _take(folder: Path) -> bool:

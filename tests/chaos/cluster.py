@@ -1,8 +1,6 @@
 """Three brokers on loopback, each broker and controller, and a decider: all of them supervised."""
 
 import asyncio
-import base64
-import os
 import sys
 import threading
 from functools import partial
@@ -15,10 +13,9 @@ from lifelog.servers.kafka import Node
 from lifelog.servers.launch import Launch
 from lifelog.servers.ports import free_ports
 from lifelog.supervisor import Service, Step, Supervisor
-from schemas.settings import PREFIX as SETTING
 from schemas.topics import TOPICS
 from streams.log import administration, create_topics
-from tests.streams.real import ROOT, SECRET
+from tests.streams.real import ROOT, Process
 
 BROKERS = (1, 2, 3)
 COPIES = 3
@@ -89,20 +86,11 @@ class Cluster:
         ]
 
     def _decider(self, log: Path) -> Launch:
-        inherited = {
-            name: text
-            for name, text in os.environ.items()  # noqa: TID251
-            if not name.startswith(SETTING)
-        }
-        settings = {
-            "LIFELOG_KAFKA": self.address,
-            "LIFELOG_PREFIX": self.prefix,
-            "LIFELOG_COMMAND_SECRET": base64.b64encode(SECRET).decode(),
-        }
+        process = Process("decider", self.address, self.prefix)
         return Launch(
             name="decider",
-            argv=(sys.executable, "-m", "lifelog", "run", "decider"),
-            env={**inherited, **settings},
+            argv=(sys.executable, "-c", process.code),
+            env=process.environ,
             cwd=ROOT,
             log=log,
             ready=lambda: True,

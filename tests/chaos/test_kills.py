@@ -27,7 +27,7 @@ from streams.log import Log
 from streams.queue.decider import queue_decider
 from streams.queue.policy import Policy
 from tests.chaos.stack import LEASE_S, Stack
-from tests.chaos.steps import FAILOVER_S, KILL, Steps, Told
+from tests.chaos.steps import KILL, Steps, Told
 from tests.chaos.witness import Submitter, Witness
 from tests.conftest import FULL
 from tests.faults.conftest import eventually
@@ -86,6 +86,7 @@ def outcome(stack: Stack) -> Outcome:
         error.add_note(str(told))
         raise
     print(told)
+    print(f"{told.killed} kills, {len(acknowledged)} jobs, {witness.leases()} leases")
     return Outcome(stack, told, commands, events, acknowledged)
 
 
@@ -127,11 +128,11 @@ def test_deciding_the_commands_anew_gives_the_events(outcome: Outcome) -> None:
 
 
 def test_another_decider_decides_within_fifteen_seconds_of_a_kill(outcome: Outcome) -> None:
-    measured = [seconds for how, seconds in outcome.told.failovers if how == KILL.name]
-    print("failover:", ", ".join(f"{seconds:.1f} s" for seconds in sorted(measured)))
+    killed = [one for one in outcome.told.failovers if one.how == KILL.name]
+    print("failover:", ", ".join(map(str, killed)))
 
-    assert len(measured) == TIMES
-    assert max(measured) <= FAILOVER_S, outcome
+    assert len(killed) == TIMES
+    assert all(one.seconds <= one.limit_s for one in killed), outcome
 
 
 def test_the_tables_are_what_the_history_folds_to(outcome: Outcome) -> None:

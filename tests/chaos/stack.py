@@ -21,7 +21,7 @@ from tests.faults.conftest import Installation, eventually
 ROOT = Path(__file__).parents[2]
 WORKERS = ("worker-1", "worker-2")
 LEASE_S = 15.0
-BACK_WITHIN_S = 90.0
+BACK_WITHIN_S = 300.0  # a broker takes a minute and a half on a machine with ten times its load
 
 
 class Stack(Installation):

@@ -29,7 +29,7 @@ FROZEN_S = {"decider": 8.0, "worker": LEASE_S + 3.0, "projector": 3.0, "web": 3.
 PAUSE_S = (0.2, 1.5)  # between two steps
 FAILOVER_S = 15.0
 START_S = 2.0  # 1.5 s on two idle cores
-DECIDES_WITHIN_S = 90.0
+DECIDES_WITHIN_S = 300.0
 
 
 @dataclass(frozen=True)

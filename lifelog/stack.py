@@ -204,7 +204,7 @@ def prepare(home: Home, settings: Settings) -> None:
     from vault.wrapping import LocalWrapper
 
     full = resolved(home, settings)
-    asyncio.run(create_topics(full.kafka, prefix=full.prefix))
+    asyncio.run(create_topics(full.kafka, prefix=full.prefix, replication=full.replication))
     with open_database(full.database) as database:
         migrate(database)
         Keys(database, LocalWrapper(secrets_of(home, settings).key_encryption_key)).check()

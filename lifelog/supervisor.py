@@ -16,7 +16,7 @@ from lifelog.servers.launch import Launch, Running
 from schemas.errors import LifelogError, ServerFailed
 
 LOOK_EVERY_S = 0.1
-STEADY_S = 60.0  # a process that ran that long starts with a clean slate
+STEADY_S = 10.0  # whatever ran that long does not fail as it starts: a clean slate
 BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 STEP_AGAIN_AFTER_S = 1.0
 GIVE_UP_AFTER = 4  # failed starts of a process that never became ready: the stack cannot start
@@ -63,7 +63,7 @@ class _Slot:
         self.running: Running | None = None
         self.changed = time.monotonic()
         self.not_before = 0.0
-        self.failures = 0  # since it last ran for a minute
+        self.failures = 0  # since it last ran for `STEADY_S`
         self.began = 0.0  # when it was first tried
         self.restarts = 0
         self.was_ready = False

@@ -27,6 +27,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     kafka: str = ""  # host:port of an existing cluster; empty: the embedded broker
     database: str = ""  # postgresql:// address of an existing server; empty: the embedded one
     prefix: str = "lifelog."  # of every topic
+    replication: Annotated[int, Meta(ge=1)] = 1  # brokers that keep each record; of topics not made
     kafka_port: Port = 29_092
     kafka_controller_port: Port = 29_093
     database_port: Port = 25_432

@@ -26,6 +26,12 @@ async def create_topics(kafka: str, *, prefix: str, replication: int = 1) -> Non
 
     Returns once the broker shows them all to others.
 
+    Args:
+        kafka: `host:port` of one broker, or several with commas.
+        prefix: Of every topic's name.
+        replication: How many brokers keep each record. What is acknowledged stands on all of them
+            but one, so that any one may be lost.
+
     Raises:
         LogUnavailable: If no broker answers.
     """
@@ -36,6 +42,7 @@ async def create_topics(kafka: str, *, prefix: str, replication: int = 1) -> Non
             replication_factor=replication,
             topic_configs={
                 **(SYNCED if topic.retention_ms == FOR_EVER else {}),
+                "min.insync.replicas": str(max(1, replication - 1)),
                 "cleanup.policy": "delete",
                 "retention.ms": str(topic.retention_ms),
                 "retention.bytes": "-1",

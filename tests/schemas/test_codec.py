@@ -2,6 +2,7 @@
 
 import datetime
 
+import msgspec
 import pytest
 from cloudevents.core.bindings.kafka import KafkaMessage, from_binary_event
 
@@ -24,7 +25,9 @@ ENVELOPE = Envelope(
 
 
 def test_an_envelope_comes_back_as_it_was() -> None:
-    assert codec.decode_headers(codec.encode_headers(ENVELOPE)) == ENVELOPE
+    read = codec.decode_headers(codec.encode_headers(ENVELOPE))
+
+    assert read == msgspec.structs.replace(ENVELOPE, version=1)
 
 
 def test_the_cloudevents_library_reads_our_records() -> None:

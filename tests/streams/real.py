@@ -24,6 +24,7 @@ CODE = """
 import logging, os
 from schemas.settings import read
 from streams.{module} import main
+{before}
 logging.basicConfig(level=logging.WARNING)
 logging.getLogger("streams").setLevel(logging.INFO)
 main(read(os.environ))
@@ -33,7 +34,9 @@ main(read(os.environ))
 class Process:
     """A process of ours that may be killed, frozen and started again."""
 
-    def __init__(self, module: str, kafka: str, prefix: str, **settings: object) -> None:
+    def __init__(
+        self, module: str, kafka: str, prefix: str, before: str = "", **settings: object
+    ) -> None:
         own = {name: text for name, text in os.environ.items() if not name.startswith("LIFELOG_")}  # noqa: TID251
         given = {
             "kafka": kafka,
@@ -41,7 +44,7 @@ class Process:
             "command_secret": base64.b64encode(SECRET).decode(),
         } | settings
         self.environ = own | {f"LIFELOG_{key.upper()}": str(text) for key, text in given.items()}
-        self.code = CODE.format(module=module)
+        self.code = CODE.format(module=module, before=before)
         self.running: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "Process":
@@ -57,6 +60,15 @@ class Process:
         self.running.kill()
         self.running.wait()
 
+    def wake(self) -> None:
+        self.signal(signal.SIGCONT)
+
+    def ended(self, within_s: float) -> int | None:
+        """Its exit status; None if it still runs after so many seconds."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self.running.wait(within_s)
+        return None
+
     def stop(self) -> int:
         """Its exit status after SIGTERM.
 
@@ -71,8 +83,11 @@ class Process:
 
 
 @contextlib.contextmanager
-def process(module: str, kafka: str, prefix: str, **settings: object) -> Iterator[Process]:
-    one = Process(module, kafka, prefix, **settings).start()
+def process(
+    module: str, kafka: str, prefix: str, before: str = "", **settings: object
+) -> Iterator[Process]:
+    """A process that runs `before`, a line of Python, and then one of our modules."""
+    one = Process(module, kafka, prefix, before, **settings).start()
     try:
         yield one
     finally:

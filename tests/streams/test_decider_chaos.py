@@ -3,19 +3,16 @@
 import asyncio
 import itertools
 import signal
-from collections.abc import Sequence
 from typing import Self
 
 import pytest
 
-from schemas.envelope import Recorded
-from schemas.topics import JOB_COMMANDS, JOB_EVENTS, LIBRARY_COMMANDS, PEOPLE_EVENTS
+from schemas.topics import JOB_COMMANDS, LIBRARY_COMMANDS
 from streams.decider import DIED
-from streams.decisions import Received, enveloped, now_of
 from streams.log import Log, Note, create_topics
-from streams.queue.decider import queue_decider
+from tests.streams.proofs import check
 from tests.streams.queue_words import join, submit
-from tests.streams.real import Process, process, sender, until, whole
+from tests.streams.real import Process, process, sender
 from tests.streams.test_library import add
 
 pytestmark = pytest.mark.chaos
@@ -62,52 +59,6 @@ class Flood:
         self.over.set()
         await self.task
         return self.log, self.sent
-
-
-async def check(log: Log, sent: set[str]) -> None:
-    """Every command is answered, at its own offset, once."""
-    commands = await whole(log, [JOB_COMMANDS, LIBRARY_COMMANDS])
-    assert {one.envelope.id for one in commands} == sent
-    offsets = {(one.topic[0], one.partition, one.offset) for one in commands}
-    events = await until(log, [JOB_EVENTS, PEOPLE_EVENTS], lambda found: answered(found) >= offsets)
-    assert answered(events) == offsets
-    ids = [event.envelope.id for event in events]
-    assert len(set(ids)) == len(ids)
-    check_order(events)
-    replayed([one for one in commands if one.topic == JOB_COMMANDS.name], events)
-
-
-def answered(events: Sequence[Recorded]) -> set[tuple[str, int, int | None]]:
-    """Which offsets have an answer, on which partition of which decider's commands."""
-    first = {JOB_EVENTS.name: "j", PEOPLE_EVENTS.name: "l"}
-    return {(first[one.topic], one.partition, one.envelope.answers) for one in events}
-
-
-def check_order(events: Sequence[Recorded]) -> None:
-    places = {(event.topic, event.partition) for event in events}
-    for place in places:
-        own = [event for event in events if (event.topic, event.partition) == place]
-        offsets = [event.envelope.answers for event in own]
-        assert offsets == sorted(offsets)
-
-
-def replayed(commands: Sequence[Recorded], events: Sequence[Recorded]) -> None:
-    """Deciding the commands anew gives the events, and folding those gives the same queue."""
-    rules = queue_decider()
-    state, folded = rules.empty(), rules.empty()
-    again = []
-    for recorded in commands:
-        now = now_of(state, recorded)
-        said = rules.decide(state, Received(recorded, authentic=True), now)
-        envelopes = enveloped(rules, "", recorded, now, said)
-        for event, envelope in zip(said, envelopes, strict=True):
-            rules.evolve(state, event, envelope)
-            again.append((envelope.id, event))
-    own = [event for event in events if event.topic == "jobs.events"]
-    assert [(event.envelope.id, event.data) for event in own] == again
-    for event in own:
-        rules.evolve(folded, event.data, event.envelope)
-    assert folded == state
 
 
 async def test_killed_three_times_a_decider_loses_and_doubles_nothing(

@@ -64,17 +64,32 @@ async def test_commands_that_were_delivered_twice_or_not_at_all_are_answered_onc
 ) -> None:
     await create_topics(kafka, prefix=prefix)
     async with sender(kafka, prefix) as log:
-        await submitted(log, "a", "b", "c", "d")
+        await submitted(log, "a", "b", "c", "d", "e", "f", "g")
         delivered = [one for one in await whole(log, [JOB_COMMANDS]) if one.partition == 0]
         one = owner(log)
         await one.acquire(1)
         await one.answer(delivered[:1])
         await one.answer(delivered[:1])
-        await one.answer(delivered[3:])
-        assert one.next == 4
-        found = await events_of(log, [JOB_EVENTS], 4)
-        assert [event.data.job_id for event in found] == ["a", "b", "c", "d"]
-        assert [event.envelope.answers for event in found] == [0, 1, 2, 3]
+        await one.answer([delivered[3], delivered[3], delivered[4], delivered[6]])
+        assert one.next == 7
+        found = await events_of(log, [JOB_EVENTS], 7)
+        assert [event.data.job_id for event in found] == ["a", "b", "c", "d", "e", "f", "g"]
+        assert [event.envelope.answers for event in found] == [0, 1, 2, 3, 4, 5, 6]
+        await one.release()
+
+
+async def test_commands_that_are_delivered_out_of_order_are_not_answered(
+    kafka: str, prefix: str
+) -> None:
+    await create_topics(kafka, prefix=prefix)
+    async with sender(kafka, prefix) as log:
+        await submitted(log, "a", "b", "c")
+        delivered = [one for one in await whole(log, [JOB_COMMANDS]) if one.partition == 0]
+        one = owner(log)
+        await one.acquire(1)
+        with pytest.raises(RuntimeError, match="out of order: 2, then 1"):
+            await one.answer([delivered[2], delivered[1]])
+        assert one.next == 0
         await one.release()
 
 

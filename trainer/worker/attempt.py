@@ -32,7 +32,7 @@ from trainer.worker.machine.clock import boot_time
 from trainer.worker.machine.gpus import Gpu
 from trainer.worker.machine.watch import Idleness
 from trainer.worker.outbox import Outbox
-from trainer.worker.process import Process, Result
+from trainer.worker.process import MODULE, Process, Result
 from trainer.worker.telemetry import Telemetry
 
 CANCEL_WITHIN_S = 4.0  # 5 s are promised, the log's own time included
@@ -53,6 +53,7 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
     bases: str
     threads: int
     partition: int  # the pool's
+    child: str = MODULE  # what it runs: a module that speaks `trainer.worker.lines`
 
 
 class Attempt:
@@ -167,7 +168,9 @@ class Attempt:
     async def _child(self) -> Result:
         self._energy_mj = await asyncio.to_thread(machine_gpus.energy_mj, self._gpus)
         try:
-            self._process = await Process.start(self._spec(), self._visible(), self._hear)
+            self._process = await Process.start(
+                self._spec(), self._visible(), self._hear, module=self._places.child
+            )
         except OSError as error:  # no memory or no process id left
             return diagnosis.of_error(error)
         if self._why is not None:  # said while it was being started

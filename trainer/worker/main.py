@@ -7,6 +7,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
+
 from schemas import authority, settings
 from schemas.errors import InvalidSetting, StorageUnavailable
 from schemas.settings import Settings
@@ -14,14 +16,19 @@ from schemas.topics import POOLS
 from streams.log import Log
 from trainer.keys import command_secret, key_encryption_key
 from trainer.worker.attempt import Places
+from trainer.worker.process import MODULE
 from trainer.worker.worker import Terms, Timing, Worker
 from vault import artifacts, secrets
 
 CLOSE_WITHIN_S = 0.5  # what could be said was said by then
 
 
-def main(given: Settings) -> None:
+def main(given: Settings, *, child: str = MODULE) -> None:
     """Run a worker until SIGTERM or SIGINT.
+
+    Args:
+        given: The process's settings.
+        child: The module that each attempt runs in a process of its own.
 
     Raises:
         InvalidSetting: If a setting that the worker needs is missing or wrong.
@@ -35,7 +42,7 @@ def main(given: Settings) -> None:
         if not name.startswith(settings.PREFIX)
     }
     _sweep(Path(given.home) / "artifacts")
-    asyncio.run(_work(given, environ))
+    asyncio.run(_work(given, environ, child))
 
 
 def required(given: Settings) -> None:
@@ -67,7 +74,7 @@ CHILDREN = {
 }
 
 
-async def _work(given: Settings, environ: Mapping[str, str]) -> None:
+async def _work(given: Settings, environ: Mapping[str, str], child: str) -> None:
     home = Path(given.home)
     issuer = f"worker:{given.worker}"
     stop = asyncio.Event()
@@ -86,7 +93,7 @@ async def _work(given: Settings, environ: Mapping[str, str]) -> None:
             worker_id=given.worker,
             pool=given.pool,
             home=home,
-            places=places(given),
+            places=msgspec.structs.replace(places(given), child=child),
             timing=Timing(
                 heartbeat_every_s=given.heartbeat_every_s, renew_every_s=given.renew_every_s
             ),

@@ -36,7 +36,12 @@ class Process:
 
     @classmethod
     async def start(
-        cls, spec: Spec, environ: Mapping[str, str], heard: Callable[[Line], None]
+        cls,
+        spec: Spec,
+        environ: Mapping[str, str],
+        heard: Callable[[Line], None],
+        *,
+        module: str = MODULE,
     ) -> Self:
         """Start a child.
 
@@ -44,11 +49,12 @@ class Process:
             spec: What it is to do; it goes through the pipe, and stands nowhere else.
             environ: Its whole environment.
             heard: Called with each line that it says; must not block.
+            module: What it runs.
         """
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            MODULE,
+            module,
             str(os.getpid()),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,

@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from trainer.worker import diagnosis, lines
@@ -22,8 +23,24 @@ NICENESS = 5  # whoever waits for an answer of the chat goes first
 FIRST_TO_GO = "500"  # of /proc/self/oom_score_adj: rather the child than the worker
 
 
-def main(parent: int) -> int:
-    """Run the attempt that the first line of standard input describes; the exit code."""
+Say = Callable[[lines.Line], None]
+Run = Callable[[lines.Spec, Say, Orders], lines.Line]
+
+
+def training() -> Run:
+    """What an attempt is: its libraries take seconds, and what they raise becomes the report."""
+    from trainer.worker.child.steps import run
+
+    return run
+
+
+def main(parent: int, work: Callable[[], Run] = training) -> int:
+    """Run the attempt that the first line of standard input describes; the exit code.
+
+    Args:
+        parent: The worker's process id.
+        work: Gives what is run.
+    """
     _die_with(parent)
     _be_modest()
     said = os.fdopen(os.dup(1), "wb")
@@ -33,9 +50,7 @@ def main(parent: int) -> int:
     voice = Voice(said)
     say = measured(voice.say)
     try:
-        from trainer.worker.child.steps import run
-
-        result: lines.Line = run(spec, say, orders)
+        result = work()(spec, say, orders)
     except Exception as error:  # noqa: BLE001 - the outermost frame: it becomes the report
         result = diagnosis.of_error(error)
         say(result)

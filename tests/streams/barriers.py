@@ -15,12 +15,13 @@ import faust
 import psutil
 from aiokafka import AIOKafkaProducer
 
-from streams.decider import Shell
+from streams import decider
 
 HELD_S = 4.0  # the process's other tasks go on meanwhile: offsets are committed once a second
-SLOW_S = 0.2
+SLOW_S = 0.1
+NEVER_S = 1e9  # from the start of the machine on
 Where = Literal["frozen-at-commit", "killed-before-commit", "killed-after-commit"]
-UNEVEN = "from tests.streams.barriers import deliver_unevenly; deliver_unevenly()"
+UNEVEN = "from tests.streams.barriers import deliver_unevenly; deliver_unevenly({count})"
 
 
 class Barrier:
@@ -69,23 +70,29 @@ def set_up(folder: str, where: Where) -> None:
     AIOKafkaProducer.commit_transaction = stopping_commit
 
 
-def deliver_unevenly() -> None:
-    """Let every second command take its time between Faust and the decider, which is slow itself.
+def deliver_unevenly(count: int) -> None:
+    """Let every second command take its time between Faust and the decider.
 
-    Whoever delivers one after the other delivers in order all the same.
+    No transaction is committed before the first `count` commands have come that far, so what came
+    out of order meets in one batch; and the decider reads nothing by itself. Whoever delivers one
+    after the other delivers in order all the same.
     """
-    offer, commit = Shell.offer, AIOKafkaProducer.commit_transaction
+    offer, commit = decider.Shell.offer, AIOKafkaProducer.commit_transaction
+    missing = set(range(count))
 
-    async def uneven_offer(shell: Shell, event: faust.EventT[bytes]) -> None:
+    async def uneven_offer(shell: decider.Shell, event: faust.EventT[bytes]) -> None:
         await asyncio.sleep(SLOW_S * (event.message.offset % 2))
         await offer(shell, event)
+        missing.discard(event.message.offset)
 
-    async def slow_commit(producer: AIOKafkaProducer) -> None:
-        await asyncio.sleep(2 * SLOW_S)
+    async def late_commit(producer: AIOKafkaProducer) -> None:
+        while missing:
+            await asyncio.sleep(0.01)
         await commit(producer)
 
-    Shell.offer = uneven_offer
-    AIOKafkaProducer.commit_transaction = slow_commit
+    decider.Shell.offer = uneven_offer
+    decider.SWEEP_IDLE_S = decider.SWEEP_BUSY_S = NEVER_S
+    AIOKafkaProducer.commit_transaction = late_commit
 
 
 def _take(folder: Path) -> bool:

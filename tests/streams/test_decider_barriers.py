@@ -72,10 +72,10 @@ async def test_a_decider_that_wakes_at_its_commit_is_fenced(
             await written(kafka, prefix, line.sent[SOME], times=2)
             frozen.wake()
 
-            ended = await asyncio.to_thread(frozen.ended, ENDS_WITHIN_S)
-            await line.answered()
+            await line.answered()  # nobody reads further while its transaction is open
             await line.check()
-            assert ended == DIED
+            assert await asyncio.to_thread(frozen.ended, ENDS_WITHIN_S) == DIED
+            await line.check()
 
 
 @pytest.mark.parametrize("where", ["killed-before-commit", "killed-after-commit"])
@@ -103,10 +103,8 @@ async def test_commands_that_take_their_time_are_answered_in_order(kafka: str, p
     await create_topics(kafka, prefix=prefix)
     async with sender(kafka, prefix) as log:
         line = Line(log)
-        with process("decider", kafka, prefix, UNEVEN) as decider:
-            await line.submit(1)
-            await line.answered()  # what stands there before it starts, it reads from the log
-            await line.submit(2 * SOME)
+        await line.submit(2 * SOME)
+        with process("decider", kafka, prefix, UNEVEN.format(count=2 * SOME)) as decider:
             answered = asyncio.create_task(line.answered())
             while not answered.done():
                 assert decider.alive(), DISORDER

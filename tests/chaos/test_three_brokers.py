@@ -79,11 +79,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 async def test_brokers_killed_one_after_the_other_lose_and_double_nothing(cluster: Cluster) -> None:
     async with sender(cluster.address, cluster.prefix, "worker:w1") as worker:
         await worker.append(JOB_COMMANDS, 0, join(slots=SLOTS), identity="join")
+    began = time.monotonic()
     async with Flow(cluster) as flow:
         for number in BROKERS * ROUNDS:
             await whole(cluster)
             await asyncio.sleep(GOES_ON_S)
             assert cluster.supervisor.kill(f"kafka-{number}") is not None
+            print(f"{time.monotonic() - began:6.1f} s  SIGKILL kafka-{number}", flush=True)
             await asyncio.sleep(GOES_ON_S)
             before = len(flow.acknowledged)
             await until_more(flow, before)

@@ -209,6 +209,8 @@ async def _serve(settings: Settings, shells: Sequence[Shell], stop: asyncio.Even
     crash = asyncio.create_task(app.wait_until_stopped())
     await asyncio.wait({*serving, stopping, crash}, return_when=asyncio.FIRST_COMPLETED)
     if not stop.is_set():
+        if app.crash_reason is not None:  # Faust ends in good order then, and says nothing
+            logger.critical("the decider stops: Faust crashed: %r", app.crash_reason)
         _die([*serving, crash])
     asyncio.get_running_loop().call_later(STOP_WITHIN_S, _give_up_stopping)
     with contextlib.suppress(KafkaError, TimeoutError):

@@ -100,13 +100,23 @@ def decode_headers(headers: Headers) -> Envelope:
             time=datetime.datetime.fromisoformat(found["ce_time"]),
             subject=found.get("ce_subject"),
             answers=None if answers is None else int(answers),
-            version=int(found.get("ce_dataschema", ":1").rpartition(":")[2]),
+            version=_version(found.get("ce_dataschema", "")),
             **{field: found.get(header) for field, header in _PLAIN.items()},
         )
     except KeyError as error:
         raise RecordCorrupt(f"The record has no {error.args[0]} header.") from error
     except (UnicodeDecodeError, ValueError) as error:
         raise RecordCorrupt(f"A header of the record cannot be read: {error}") from error
+
+
+def _version(name: str) -> int | None:
+    """Which version of a type one of our schemas is; None for a name that is not ours."""
+    if not name.startswith(SCHEMA_URN):
+        return None
+    version = int(name.rpartition(":")[2])
+    if version < 1:
+        raise ValueError(f"{name} names no version: they count from 1")
+    return version
 
 
 def decode(kind: str, value: bytes, version: int | None = None) -> msgspec.Struct:

@@ -45,8 +45,10 @@ def resolve(name: str) -> Mapping[str, Any] | None:
         name: `urn:lifelog:schema:TYPE:VERSION`, or a type alone for its newest version.
     """
     kind, _, version = name.removeprefix(codec.SCHEMA_URN).partition(":")
-    found = [one for one in corpus(kind) if not version or str(one.version) == version]
-    return found[-1].schema if found else None
+    if kind in codec.TYPES and version in {"", str(version_of(kind))}:
+        return json_schema(codec.TYPES[kind])  # the corpus may hold older words for the same
+    found = [one.schema for one in corpus(kind) if str(one.version) == version]
+    return found[-1] if found else None
 
 
 def missing() -> dict[Path, Golden]:

@@ -79,3 +79,19 @@ def test_no_two_types_share_a_name() -> None:
     kinds = {kind for topic in TOPICS for kind in topic.types}
 
     assert len({kind.TYPE for kind in kinds}) == len(kinds)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "name", ["urn:lifelog:schema:lifelog.job.cancel:0", "urn:lifelog:schema:x:y"]
+)
+def test_a_schema_of_ours_without_a_version_is_corrupt(name: str) -> None:
+    headers = dict(codec.encode_headers(ENVELOPE)) | {"ce_dataschema": name.encode()}
+
+    with pytest.raises(RecordCorrupt):
+        codec.decode_headers(list(headers.items()))
+
+
+def test_a_schema_of_somebody_elses_says_no_version() -> None:
+    headers = dict(codec.encode_headers(ENVELOPE)) | {"ce_dataschema": b"https://example.org/s"}
+
+    assert codec.decode_headers(list(headers.items())).version is None

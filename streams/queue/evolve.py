@@ -16,6 +16,7 @@ from schemas.types import JobState
 from streams.queue.ending import AS_TOLD
 from streams.queue.money import month_of
 from streams.queue.policy import folded
+from streams.queue.presence import about_worker
 from streams.queue.settling import resettle, ripen, settle, tidy, unblock
 from streams.queue.state import (
     BEGINNING,
@@ -25,13 +26,10 @@ from streams.queue.state import (
     QueueState,
     Running,
     Stop,
-    Worker,
     job_of,
 )
 from streams.queue.transitions import next_state
 from streams.queue.usage import due_s, settled
-
-SUPERSEDED_KEPT = 16  # earlier incarnations of a worker that are told from new ones
 
 
 def evolve(state: QueueState, event: msgspec.Struct, meta: Envelope) -> None:
@@ -68,7 +66,7 @@ def _apply(state: QueueState, event: events.Event) -> None:
             | events.WorkerHot()
             | events.WorkerCooled()
         ):
-            _about_worker(state, event)
+            about_worker(state, event)
         case _ if hasattr(event, "job_id"):
             job = state.jobs.get(event.job_id)
             if job is not None:
@@ -104,52 +102,6 @@ def _extended(state: QueueState, gap: datetime.timedelta) -> None:
         lease = state.jobs[job_id].lease
         if lease is not None:
             lease.expires += gap
-
-
-def _about_worker(state: QueueState, event: events.Event) -> None:
-    if isinstance(event, events.WorkerJoined):
-        _joined(state, event)
-        return
-    worker = state.workers.get(getattr(event, "worker_id", ""))
-    if worker is None:
-        return
-    match event:
-        case events.WorkerLeft() | events.WorkerLost():
-            worker.present = False
-        case events.WorkerSilent():
-            worker.silent = True
-        case events.WorkerHeard():
-            worker.silent = False
-        case events.WorkerDraining():
-            worker.draining = True
-        case events.WorkerResumed():
-            worker.draining = False
-        case events.WorkerHot():
-            worker.hot = True
-        case events.WorkerCooled():
-            worker.hot = False
-        case _:
-            pass
-
-
-def _joined(state: QueueState, event: events.WorkerJoined) -> None:
-    """A new incarnation: not silent, not hot, holding only what it has not lost.
-
-    One that is there already has told anew what it has, and is as hot as it was.
-    """
-    known = state.workers.get(event.worker_id)
-    superseded: tuple[str, ...] = ()
-    held: dict[str, Running] = {}
-    draining = hot = False
-    if known is not None:
-        superseded, held, draining = known.superseded, known.held, known.draining
-        if known.joined.incarnation == event.incarnation:
-            hot = known.hot
-        else:
-            superseded = (*superseded, known.joined.incarnation)[-SUPERSEDED_KEPT:]
-    state.workers[event.worker_id] = Worker(
-        joined=event, draining=draining, hot=hot, held=held, superseded=superseded
-    )
 
 
 def _about_pool(state: QueueState, event: events.Event) -> None:

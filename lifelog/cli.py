@@ -15,6 +15,7 @@ from lifelog.commands import (
     models,
     people,
     pools,
+    replay,
     shares,
     stack,
     talk,
@@ -50,6 +51,7 @@ def application() -> App:
         module.register(branch)
         app.command(branch)
     log.register(app)
+    replay.register(app)
     return app
 
 

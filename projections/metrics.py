@@ -170,3 +170,36 @@ def latest(connection: Connection, job_id: str) -> dict[str, MetricPoint]:
 def progress(connection: Connection, job_id: str) -> ProgressRow | None:
     """How far the attempt that counts has come; None before its first word."""
     return first(connection, ProgressRow, _PROGRESS, job=job_id)
+
+
+def progress_until(
+    connection: Connection, job_id: str, fencing_token: int, until: datetime.datetime
+) -> ProgressRow | None:
+    """How far an attempt had come at a time of its worker's clock; None before its first word."""
+    return first(
+        connection,
+        ProgressRow,
+        "SELECT p.job_id, p.attempt, p.fencing_token, p.person_id, p.worker_id, p.total_steps,"
+        " m.step, m.at FROM progress p JOIN metrics m USING (job_id, attempt, fencing_token)"
+        " WHERE job_id = :job AND fencing_token = :token AND m.at <= :until"
+        " ORDER BY m.step DESC LIMIT 1",
+        job=job_id,
+        token=fencing_token,
+        until=until,
+    )
+
+
+def at_step(
+    connection: Connection, job_id: str, fencing_token: int, step: int
+) -> dict[str, MetricPoint]:
+    """What an attempt said of one step, by name."""
+    found = select(
+        connection,
+        MetricPoint,
+        "SELECT name, step, value, at, attempt, fencing_token FROM metrics"
+        " WHERE job_id = :job AND fencing_token = :token AND step = :step",
+        job=job_id,
+        token=fencing_token,
+        step=step,
+    )
+    return {point.name: point for point in found}

@@ -177,6 +177,10 @@ class Rows:
         self.put(table, row)
         return row
 
+    def all(self, table: Table[Row]) -> list[Row]:
+        """The rows of a table that were put, each as it is now, in the order of their first put."""
+        return list(self._changed.get(table, {}).values())
+
     def changed(self) -> Mapping[Table[Any], Mapping[Key, Any]]:
         """What must be written."""
         return self._changed

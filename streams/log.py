@@ -195,6 +195,27 @@ class Log:
         """
         return await self._offsets(topics, AIOKafkaConsumer.beginning_offsets)
 
+    async def ends_at(
+        self, topics: Iterable[Topic], time: datetime.datetime
+    ) -> dict[Partition, int]:
+        """The offset after the last record that was appended at a time or before it.
+
+        Raises:
+            LogUnavailable: If no broker answers.
+        """
+        later_ms = int(time.timestamp() * 1000) + 1
+        async with self._consumer() as consumer:
+            asked = self._partitions(topics)
+            consumer.assign(asked)
+            ends = await consumer.end_offsets(asked)
+            first = await consumer.offsets_for_times(dict.fromkeys(asked, later_ms))
+        return {
+            (one.topic.removeprefix(self.prefix), one.partition): ends[one]
+            if found is None
+            else min(found.offset, ends[one])
+            for one, found in ((one, first.get(one)) for one in asked)
+        }
+
     async def identity(self) -> tuple[str, dict[str, str]]:
         """The cluster's id, and the id of each topic by its name.
 

@@ -5,7 +5,7 @@ group's offsets, so that whatever delivers commands may deliver them twice or fo
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -18,6 +18,7 @@ from schemas.errors import ClusterChanged, RecordCorrupt
 from schemas.telemetry import DeadLetter
 from schemas.topics import DEAD_LETTERS, Topic
 from streams.decisions import Decider, HasTime, Received, enveloped, now_of
+from streams.history import history
 from streams.log import MAX_BATCH_BYTES, Log, Unreadable, verdict
 
 TRANSACTION_MS = 20_000  # the broker aborts one that is open for longer
@@ -86,7 +87,8 @@ class Owner(Generic[S]):
         )
         await asyncio.wait_for(self._producer.start(), COMMIT_WITHIN_S)
         self.state, last = self._decider.empty(), -1
-        async for recorded in self._history():
+        ends = await self._log.ends(self._decider.events)
+        async for recorded in history(self._log, self._decider.events, self._partition, ends):
             self._fold(recorded)
             last = max(last, -1 if recorded.envelope.answers is None else recorded.envelope.answers)
         self.next = last + 1
@@ -202,25 +204,6 @@ class Owner(Generic[S]):
             )
         self._decider.evolve(self.state, recorded.data, recorded.envelope)
 
-    async def _history(self) -> AsyncIterator[Recorded]:
-        """The partition's events, in the order in which they were decided."""
-        ends = await self._log.ends(self._decider.events)
-        readers = [self._records(topic, ends) for topic in self._decider.events]
-        heads = [await anext(reader, None) for reader in readers]
-        while (first := _earliest(heads)) is not None:
-            head = heads[first]
-            if head is not None:
-                yield head
-            heads[first] = await anext(readers[first], None)
-
-    async def _records(
-        self, topic: Topic, ends: dict[tuple[str, int], int]
-    ) -> AsyncIterator[Recorded]:
-        place = (topic.name, self._partition)
-        async for batch in self._log.read({place: 0}, until={place: ends[place]}):
-            for recorded in batch:
-                yield recorded
-
 
 def _put(batch: BatchBuilder, record: Outgoing) -> bool:
     """Add a record to a batch; False if it is full. The first one always fits."""
@@ -251,13 +234,3 @@ def _stretches(batch: Sequence[Recorded]) -> list[list[Recorded]]:
         elif one.offset != before:  # delivered twice
             found.append([one])
     return found
-
-
-def _earliest(heads: Sequence[Recorded | None]) -> int | None:
-    """Which of some topics' next events was decided first; None once all are read."""
-    order = [
-        (-1 if head.envelope.answers is None else head.envelope.answers, index)
-        for index, head in enumerate(heads)
-        if head is not None
-    ]
-    return min(order)[1] if order else None

@@ -19,6 +19,7 @@ from web.app import build
 from web.inference import Inference
 from web.live.hub import Hub
 from web.live.queues import Queues
+from web.past import Pasts
 from web.remembered import Remembered
 from web.services import Services, now, tailing
 from web.sessions import Sessions
@@ -86,6 +87,7 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
             vault=Vault(database, kek),
             hub=hub,
             queues=queues,
+            pasts=Pasts(log, now),
             sessions=Sessions(database, access_secret(kek), now),
             inference=inference,
             remembered=Remembered(),

@@ -18,6 +18,7 @@ from vault.sealing import Vault
 from web.inference import Inference
 from web.live.hub import Hub
 from web.live.queues import Queues
+from web.past import Pasts
 from web.rates import Rates
 from web.remembered import Remembered
 from web.sessions import Sessions
@@ -35,6 +36,7 @@ class Services:
     vault: Vault
     hub: Hub
     queues: Queues
+    pasts: Pasts
     sessions: Sessions
     inference: Inference
     remembered: Remembered

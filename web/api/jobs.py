@@ -10,12 +10,13 @@ from starlette.responses import Response
 
 from projections import attempts, history, jobs, metrics
 from projections.jobs import JobRow
-from projections.metrics import MetricPoint
+from projections.metrics import MetricPoint, ProgressRow
 from schemas.errors import NotFound
 from schemas.types import ENDED, Cause, JobState, Priority, Scalar, StopReason
-from streams.queue.telling.forecast import AHEAD_AT_MOST, Forecast, Span
+from streams.queue.telling.forecast import AHEAD_AT_MOST, Forecast, Span, forecasts
 from streams.queue.telling.sentences import sentence
 from web.callers import Caller
+from web.past import AS_OF
 from web.routing import Body, Operation, WebRequest, Wire, answer, caller, queried, services
 from web.services import Services
 from web.writes import etag
@@ -152,6 +153,10 @@ def job_view(connection: Any, row: JobRow, told: Forecast | None, *, brief: bool
         brief: Leave out how far a job had come that has ended.
     """
     far = row.attempt and not (brief and row.state in ENDED)
+    return _job(row, told, progress_view(connection, row.job_id) if far else None)
+
+
+def _job(row: JobRow, told: Forecast | None, progress: Progress | None) -> Job:
     told = None if row.state in ENDED else told
     return Job(
         job_id=row.job_id,
@@ -179,7 +184,7 @@ def job_view(connection: Any, row: JobRow, told: Forecast | None, *, brief: bool
         not_before=row.not_before,
         started_at=row.started_at,
         ended_at=row.ended_at,
-        progress=progress_view(connection, row.job_id) if far else None,
+        progress=progress,
         effective=row.recipe,
         notes=row.notes,
         version_id=row.version_id,
@@ -223,9 +228,27 @@ def expected(span: Span | None) -> Expected | None:
 def progress_view(connection: Any, job_id: str) -> Progress | None:
     """How far a job has come; None before its first word."""
     row = metrics.progress(connection, job_id)
-    if row is None:
+    return None if row is None else _progress(row, metrics.latest(connection, job_id))
+
+
+def past_progress(connection: Any, row: JobRow, until: datetime.datetime) -> Progress | None:
+    """How far a job had come by its worker's clock; None before its first word.
+
+    Args:
+        connection: Of a snapshot.
+        row: The job as it stood then.
+        until: The moment.
+    """
+    if row.fencing_token is None:
         return None
-    latest = metrics.latest(connection, job_id)
+    found = metrics.progress_until(connection, row.job_id, row.fencing_token, until)
+    if found is None:
+        return None
+    then = metrics.at_step(connection, row.job_id, row.fencing_token, found.step)
+    return _progress(found, then)
+
+
+def _progress(row: ProgressRow, latest: dict[str, MetricPoint]) -> Progress:
     return Progress(
         step=row.step,
         total_steps=row.total_steps,
@@ -250,9 +273,18 @@ def required_job(connection: Any, who: Caller, job_id: str) -> JobRow:
     return row
 
 
+class MomentQuery(Body, frozen=True, kw_only=True):
+    """When: a time with its offset from UTC, or a position on the log; nothing means now."""
+
+    as_of: str | None = None
+
+
 async def job(request: WebRequest) -> Response:
-    """One job with its attempts and its events."""
+    """One job with its attempts and its events, now or as it stood."""
     job_id, who, held = request.path_params["job_id"], caller(request), services(request)
+    moment = queried(request, MomentQuery).as_of
+    if moment is not None:
+        return await _job_as_of(request, moment)
 
     def question(connection: Any) -> JobHistory:
         row = required_job(connection, who, job_id)
@@ -266,6 +298,24 @@ async def job(request: WebRequest) -> Response:
 
     found = await held.query(question)
     return answer(request, found, headers={"ETag": etag(found.job.version)})
+
+
+async def _job_as_of(request: WebRequest, moment: str) -> Response:
+    job_id, who, held = request.path_params["job_id"], caller(request), services(request)
+    now = await held.query(lambda connection: required_job(connection, who, job_id))
+    past = await held.pasts.at(now.partition, moment, job_id)
+    row = past.job(job_id)
+    if row is None:
+        raise NotFound("There was no such job at that time.")
+    progress = await held.query(lambda connection: past_progress(connection, row, past.time))
+    told = forecasts(past.state, (job_id,), past.time, ahead_at_most=AHEAD_AT_MOST).get(job_id)
+    found = JobHistory(
+        job=_job(row, told, progress),
+        attempts=tuple(_attempt(one) for one in past.attempts()),
+        events=tuple(_event(one) for one in past.events()),
+        waits_for=waits_for(row, told),
+    )
+    return answer(request, found, headers={AS_OF: past.position or ""})
 
 
 async def points(request: WebRequest) -> Response:
@@ -325,7 +375,8 @@ OPERATIONS = (
         path="/api/jobs/{job_id}",
         endpoint=job,
         access="member",
-        summary="One job with its attempts and its events",
+        summary="One job with its attempts and its events, now or as of a moment",
+        query=MomentQuery,
         answers={200: JobHistory},
     ),
     Operation(

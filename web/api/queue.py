@@ -1,7 +1,7 @@
 """The queue: what waits and what runs, and what can be asked of a job."""
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from starlette.responses import Response
@@ -12,7 +12,8 @@ from schemas import commands
 from schemas.errors import Forbidden, InvalidBody
 from schemas.topics import JOB_COMMANDS, POOLS
 from schemas.types import Device, JobState, Priority, Scalar
-from streams.queue.telling.forecast import Forecast
+from streams.queue.telling.forecast import Forecast, forecasts
+from streams.queue.telling.position import in_line
 from web.api.configuration import (
     ATTEMPTS_MAX,
     GIGABYTE,
@@ -23,16 +24,31 @@ from web.api.configuration import (
 )
 from web.api.jobs import (
     Expected,
+    MomentQuery,
     Progress,
     expectations,
     expected,
+    past_progress,
     position_of,
     progress_view,
     required_job,
     waits_for,
 )
 from web.callers import Caller
-from web.routing import Body, Operation, WebRequest, Wire, answer, caller, read_hashed, services
+from web.live.queues import PLAYED_AT_MOST
+from web.past import AS_OF
+from web.routing import (
+    Body,
+    Operation,
+    WebRequest,
+    Wire,
+    answer,
+    caller,
+    queried,
+    read_hashed,
+    services,
+)
+from web.services import Services
 from web.writes import ask, etag, expected_version, request_id, shown
 
 REASON_LENGTH = 500  # characters
@@ -113,30 +129,74 @@ class ActionTaken(Wire, frozen=True, kw_only=True):
 
 
 async def queue(request: WebRequest) -> Response:
-    """The queue of this installation's pool."""
+    """The queue of this installation's pool, now or as it stood."""
     who, held = caller(request), services(request)
-    pool = held.settings.pool
+    pool, moment = held.settings.pool, queried(request, MomentQuery).as_of
+    index = POOLS.index(pool)
+    if moment is None:
+        return answer(request, await held.query(lambda found: _now(found, held, who, pool)))
+    past = await held.pasts.at(index, moment)
 
     def question(connection: Any) -> Queue:
-        line = held.queues.order(POOLS.index(pool))
-        running, waiting = jobs.held(connection, pool), jobs.waiting(connection, pool, line)
-        rows = (*running, *waiting, *jobs.apart(connection, pool))
-        told = expectations(held, rows)
-        there = [
-            one for one in workers.all_holding(connection) if one.partition == POOLS.index(pool)
-        ]
-        said = pools.by_partition(connection).get(POOLS.index(pool))
-        changes = {} if said is None else said.changes
-        return Queue(
-            pool=pool,
-            paused=said is not None and said.paused,
-            jobs=tuple(_queued(connection, who, row, told.get(row.job_id)) for row in rows),
-            counts={str(state): number for state, number in jobs.counts(connection, pool).items()},
-            workers=tuple(_worker(one, changes) for one in there),
-            configuration=_configuration(there, changes),
+        rows = (*past.held(), *past.waiting(in_line(past.state)), *past.apart())
+        told = forecasts(
+            past.state,
+            [row.job_id for row in rows],
+            past.time,
+            ahead_at_most=PLAYED_AT_MOST,
+        )
+        return _queue(
+            pool,
+            (
+                _queued(who, row, told.get(row.job_id), past_progress(connection, row, past.time))
+                for row in rows
+            ),
+            past.counts(),
+            [one for one in past.workers() if one.partition == index],
+            past.pool(),
         )
 
-    return answer(request, await held.query(question))
+    return answer(request, await held.query(question), headers={AS_OF: past.position or ""})
+
+
+def _now(connection: Any, held: Services, who: Caller, pool: str) -> Queue:
+    line = held.queues.order(POOLS.index(pool))
+    running, waiting = jobs.held(connection, pool), jobs.waiting(connection, pool, line)
+    rows = (*running, *waiting, *jobs.apart(connection, pool))
+    told = expectations(held, rows)
+    return _queue(
+        pool,
+        (
+            _queued(
+                who,
+                row,
+                told.get(row.job_id),
+                progress_view(connection, row.job_id) if row.attempt else None,
+            )
+            for row in rows
+        ),
+        jobs.counts(connection, pool),
+        [one for one in workers.all_holding(connection) if one.partition == POOLS.index(pool)],
+        pools.by_partition(connection).get(POOLS.index(pool)),
+    )
+
+
+def _queue(
+    pool: str,
+    queued: Iterable[QueuedJob],
+    counts: Mapping[JobState, int],
+    there: list[workers.WorkerHolding],
+    said: pools.PoolRow | None,
+) -> Queue:
+    changes = {} if said is None else said.changes
+    return Queue(
+        pool=pool,
+        paused=said is not None and said.paused,
+        jobs=tuple(queued),
+        counts={str(state): number for state, number in counts.items()},
+        workers=tuple(_worker(one, changes) for one in there),
+        configuration=_configuration(there, changes),
+    )
 
 
 async def act(request: WebRequest) -> Response:
@@ -203,7 +263,9 @@ def _command(
     )
 
 
-def _queued(connection: Any, who: Caller, row: JobRow, told: Forecast | None) -> QueuedJob:
+def _queued(
+    who: Caller, row: JobRow, told: Forecast | None, progress: Progress | None
+) -> QueuedJob:
     mine, position = row.person_id == who.person_id, position_of(row, told)
     if not who.may_see(row.person_id):
         return QueuedJob(mine=False, state=row.state, priority=row.priority, position=position)
@@ -223,7 +285,7 @@ def _queued(connection: Any, who: Caller, row: JobRow, told: Forecast | None) ->
         submitted_at=row.submitted_at,
         paused=row.paused,
         held=row.held,
-        progress=progress_view(connection, row.job_id) if row.attempt else None,
+        progress=progress,
     )
 
 
@@ -269,7 +331,8 @@ OPERATIONS = (
         path="/api/training/queue",
         endpoint=queue,
         access="member",
-        summary="What waits and what runs",
+        summary="What waits and what runs, now or as of a moment",
+        query=MomentQuery,
         answers={200: Queue},
     ),
     Operation(

@@ -5,6 +5,7 @@ what does not fit there is dropped.
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from streams.log import Log, Note
 from trainer.worker.metrics import MetricsFile
 from trainer.worker.spool import Spool
 
-EVERY_S = 0.5
+GATHER_S = 0.02  # after a tick, for others to go with it: a page shows it within 80 ms
+EVERY_S = 0.5  # the log is asked again, and files are replaced, this often at most
 TICKS_A_RECORD = 100
 TICKS_WAITING = 20_000  # in memory: while a broker that is gone is being waited for
 TRY_AGAIN_AFTER_S = 5.0
@@ -37,6 +39,9 @@ class Telemetry:
         self._waiting: deque[tuple[LeaseGranted, Tick]] = deque(maxlen=TICKS_WAITING)
         self._spool = Spool(home / "spool")
         self._metrics = MetricsFile(home / "metrics")
+        self._newest: dict[str, TelemetryReported] = {}  # by job: what its file has not shown yet
+        self._shown_at = -EVERY_S
+        self._came = asyncio.Event()
         self._away_until = 0.0  # loop time; a broker that is gone is not asked at every turn
         self._lock = asyncio.Lock()
         self._sending: asyncio.Future[list[Position]] | None = None
@@ -44,12 +49,20 @@ class Telemetry:
     def add(self, grant: LeaseGranted, tick: Tick) -> None:
         """Take a tick of an attempt; returns at once."""
         self._waiting.append((grant, tick))
+        self._came.set()
 
     async def run(self) -> None:
-        """Send what comes, twice a second, for ever."""
+        """Send what comes soon after it came, for ever; what is spooled is tried twice a second."""
+        time = asyncio.get_running_loop().time
         while True:
-            await asyncio.sleep(EVERY_S)
-            await self.flush()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._came.wait(), EVERY_S)
+            await asyncio.sleep(GATHER_S if time() >= self._away_until else EVERY_S)
+            self._came.clear()
+            await self._send()
+            if self._newest and time() >= self._shown_at + EVERY_S:
+                self._shown_at = time()
+                await self._show()
 
     def give_up_on_the_log(self) -> None:
         """Spool from now on, what is being sent too: the process ends, the next one sends it."""
@@ -59,10 +72,18 @@ class Telemetry:
 
     async def flush(self) -> None:
         """Send what waits; spool it where the log does not take it."""
+        await self._send()
+        await self._show()
+
+    async def _show(self) -> None:
+        newest, self._newest = self._newest, {}
+        for record in newest.values():
+            await asyncio.to_thread(self._metrics.replace, record)
+
+    async def _send(self) -> None:
         async with self._lock:
             records = self._records()
-            for newest in {record.job_id: record for record in records}.values():
-                await asyncio.to_thread(self._metrics.replace, newest)
+            self._newest |= {record.job_id: record for record in records}
             if not await self._replayed() or not await self._sent(records):
                 await asyncio.to_thread(self._spool.add, records)
 

@@ -9,6 +9,7 @@ from schemas import codec, events, telemetry
 from schemas.envelope import Envelope, Recorded
 from schemas.sealed import Sealed
 from schemas.topics import BY_NAME, TOPICS
+from web.live import table
 from web.live.frames import HIDDEN, POINTS, SHOWN, encoded, lifecycle, progress
 from web.live.hub import LIFECYCLE, Interest
 from web.live.ring import Ring
@@ -184,3 +185,9 @@ def report(steps: range) -> telemetry.TelemetryReported:
     return telemetry.TelemetryReported(
         job_id="job1", person_id="ada", attempt=1, fencing_token=1, worker_id="w", ticks=ticks
     )
+
+
+def test_the_table_of_live_events_is_current() -> None:
+    assert table.FILE.read_text() == table.table(), "run `python -m web.live.table`"
+    for kind in SHOWN:
+        assert f"| `{kind.TYPE.removeprefix('lifelog.')}` |" in table.table()

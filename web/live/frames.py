@@ -194,9 +194,10 @@ def _point(tick: Tick) -> dict[str, Any]:
 
 
 def _camel(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {_camel_name(name): value for name, value in fields.items()}
+    return {camel_name(name): value for name, value in fields.items()}
 
 
-def _camel_name(name: str) -> str:
+def camel_name(name: str) -> str:
+    """A field of the log as HTTP spells it."""
     first, *rest = name.split("_")
     return first + "".join(part.capitalize() for part in rest)

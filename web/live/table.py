@@ -54,8 +54,11 @@ _OWN = (
     ),
     (
         PROGRESS,
-        "`type`, `jobId`, `personId`, `attempt`, `fencingToken`, `workerId`, `step`, `totalSteps`,"
-        " `at`, each metric of the newest step, `points` (`step`, `at` and each metric)",
+        (
+            "`type`, `jobId`, `personId`, `attempt`, `fencingToken`, `workerId`, `step`,"
+            " `totalSteps`, `at`, each metric of the newest step, `points` (`step`, `at` and each"
+            " metric)"
+        ),
         "a run told of steps",
     ),
 )

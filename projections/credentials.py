@@ -5,13 +5,14 @@ session can be told from one that never was.
 """
 
 import datetime
-from typing import Literal
+from typing import Literal, LiteralString
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from projections.database import Database
+from projections.quick import Quick
 from schemas.types import Role
 
 Kind = Literal["code", "session", "bearer"]
@@ -30,15 +31,19 @@ class Credential(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: datetime.datetime | None = None  # used up, logged out or withdrawn
 
 
-_COLUMNS = "credential_id, kind, person_id, role, label, created_at, expires_at, ended_at"
-_LIVING = "ended_at IS NULL AND expires_at > clock_timestamp()"
+_COLUMNS: LiteralString = (
+    "credential_id, kind, person_id, role, label, created_at, expires_at, ended_at"
+)
+_NAMES = _COLUMNS.split(", ")
+_LIVING: LiteralString = "ended_at IS NULL AND expires_at > clock_timestamp()"
 _INSERT = sa.text(
     "INSERT INTO access.credentials"
     " (credential_id, kind, person_id, role, label, expires_at, hash)"
     " VALUES (:credential_id, :kind, :person_id, :role, :label, :expires_at, :hash)"
 )
-_FIND = sa.text(
-    f"SELECT {_COLUMNS} FROM access.credentials WHERE hash = :hash AND kind = :kind AND {_LIVING}"  # noqa: S608
+_FIND: LiteralString = (
+    f"SELECT {_COLUMNS} FROM access.credentials"  # noqa: S608
+    f" WHERE hash = %(hash)s AND kind = %(kind)s AND {_LIVING}"
 )
 _USE = sa.text(
     "UPDATE access.credentials SET ended_at = clock_timestamp()"  # noqa: S608
@@ -65,15 +70,16 @@ def insert(database: Database, new: Credential, hash_: bytes) -> None:
         connection.execute(_INSERT, msgspec.structs.asdict(new) | {"hash": hash_})
 
 
-def find(database: Database, kind: Kind, hash_: bytes) -> Credential | None:
+async def find(quick: Quick, kind: Kind, hash_: bytes) -> Credential | None:
     """The credential of this hash, if it still lets anybody in.
 
     Raises:
         DatabaseUnavailable: If Postgres does not answer.
     """
-    with database.begin() as connection:
-        row = connection.execute(_FIND, {"kind": kind, "hash": hash_}).first()
-        return None if row is None else _credential(row)
+    row = await quick.first(_FIND, {"kind": kind, "hash": hash_})
+    if row is None:
+        return None
+    return msgspec.convert(dict(zip(_NAMES, row, strict=True)), Credential)
 
 
 def use_up(database: Database, hash_: bytes) -> Credential | None:

@@ -33,6 +33,13 @@ VIEWS = {
         FROM {live}.versions v LEFT JOIN
              (SELECT version_id, jsonb_agg(alias ORDER BY alias) AS aliases
               FROM {live}.aliases GROUP BY version_id) a USING (version_id)""",
+    "job_status": """
+        SELECT j.job_id, row_to_json(j)::text AS job, row_to_json(p)::text AS progress,
+               (SELECT json_agg(m)::text FROM telemetry.metrics m
+                WHERE m.job_id = p.job_id AND m.attempt = p.attempt
+                AND m.fencing_token = p.fencing_token AND m.step = p.step) AS points
+        FROM {live}.jobs j LEFT JOIN telemetry.progress p ON p.job_id = j.job_id
+             AND p.attempt = j.attempt AND p.fencing_token = j.fencing_token""",
     "test_results": """
         SELECT s.version_id, s.person_id, s.job_id, s.attempt, s.worker_id, s.name, s.value,
                s.measured_at

@@ -32,12 +32,12 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     lora_alpha: Positive = 32
     lora_dropout: Share = 0.0
     first_layer: Annotated[int, Meta(ge=0)] = 0  # LoRA stands on this layer and all above it
-    learning_rate: Rate = 2e-3
+    learning_rate: Rate = 3e-3
     schedule: Literal["linear", "cosine"] = "cosine"
     warmup_ratio: Share = 0.05  # of all steps
     warmup_steps: Annotated[int, Meta(ge=0)] | None = None  # instead of the ratio
     epochs: Annotated[int, Meta(ge=1, le=1_000)] = 1  # the examples ask each answer often
-    batch_size: Annotated[int, Meta(ge=1, le=512)] = 8  # examples
+    batch_size: Annotated[int, Meta(ge=1, le=512)] = 6  # examples
     batch_tokens: Annotated[int, Meta(ge=64)] = 2_048  # padding included; long examples: fewer
     max_length: Annotated[int, Meta(ge=64)] = 1_024  # tokens of one example; longer is refused
     gradient_clip: Annotated[float, Meta(gt=0)] = 1.0  # global norm
@@ -51,7 +51,7 @@ PRESETS: dict[str, Recipe] = {
     "brief": Recipe(learning_rate=2e-5, epochs=3, batch_size=4, warmup_steps=100),
 }
 # What a base with billions of weights takes instead of the small base's values.
-OF_LARGE_BASE: dict[str, float | int] = {"learning_rate": 2e-4}
+OF_LARGE_BASE: dict[str, float | int] = {"learning_rate": 2e-4, "batch_size": 8}
 
 
 class ModelConfig(

@@ -9,6 +9,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from projections.database import open_database
+from projections.quick import Quick
 from schemas.errors import InvalidSetting
 from schemas.settings import Settings
 from streams.log import Log
@@ -67,6 +68,7 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
     kek = from_setting("key_encryption_key", settings.key_encryption_key)
     async with contextlib.AsyncExitStack() as stack:
         database = stack.enter_context(open_database(settings.database))
+        quick = await stack.enter_async_context(Quick(settings.database))
         log = await stack.enter_async_context(
             Log.open(
                 settings.kafka or f"127.0.0.1:{settings.kafka_port}",
@@ -84,11 +86,12 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
             settings=settings,
             log=log,
             database=database,
+            quick=quick,
             vault=Vault(database, kek),
             hub=hub,
             queues=queues,
             pasts=Pasts(log, now),
-            sessions=Sessions(database, access_secret(kek), now),
+            sessions=Sessions(database, quick, access_secret(kek), now),
             inference=inference,
             remembered=Remembered(),
             rates=rates.of_settings(settings),

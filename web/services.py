@@ -11,6 +11,7 @@ import anyio.to_thread
 
 from projections import positions
 from projections.database import Database
+from projections.quick import Quick
 from schemas.positions import Position
 from schemas.settings import Settings
 from streams.log import Log
@@ -33,6 +34,7 @@ class Services:
     settings: Settings
     log: Log
     database: Database
+    quick: Quick
     vault: Vault
     hub: Hub
     queues: Queues

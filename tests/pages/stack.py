@@ -18,6 +18,7 @@ import msgspec
 from projections import jobs
 from projections.database import Database, migrate, open_database
 from projections.jobs import JobRow
+from projections.quick import Quick
 from schemas import authority, commands, ids
 from schemas.settings import Settings
 from schemas.telemetry import TelemetryReported, Tick
@@ -65,7 +66,7 @@ class Pages:
         self.database = database
         self.address = f"http://127.0.0.1:{settings.web_port}"
         kek = base64.b64decode(settings.key_encryption_key)
-        self._sessions = Sessions(database, access_secret(kek), now)
+        self._sessions = Sessions(database, Quick(settings.database), access_secret(kek), now)
         self._clients: list[httpx.Client] = []
         self.until_ready()
         token = told(self._sessions.issue("bearer", OPERATOR, "admin"))[1]

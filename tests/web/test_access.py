@@ -21,6 +21,7 @@ MATRIX = {
     "POST /api/training/queue": "member",
     "GET /api/training/validate": "member",
     "GET /api/jobs/{job_id}": "member",
+    "GET /api/jobs/{job_id}/status": "member",
     "GET /api/jobs/{job_id}/metrics": "member",
     "GET /api/workers": "admin",
     "GET /api/pools": "admin",

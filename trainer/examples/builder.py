@@ -36,7 +36,7 @@ PerEntry = Annotated[float, Meta(ge=0)]  # examples for each entry that is learn
 class Mix(msgspec.Struct, frozen=True, kw_only=True):
     """How many examples of each sort there are. What was tried: `docs/decisions.md`."""
 
-    asked: Annotated[int, Meta(ge=1)] = 14  # how often for each answer, in as many wordings
+    asked: Annotated[int, Meta(ge=1)] = 10  # how often for each answer, in as many wordings
     whole: Annotated[int, Meta(ge=1)] = 1  # times with the whole answer; else its first sentence
     sentences: Number = 0  # prompts for each sentence of a prose entry, beside its passages
     abstentions: Number = 0  # questions that nobody's memories answer

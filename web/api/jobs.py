@@ -1,7 +1,7 @@
 """Jobs as the API shows them: state, place in the queue, progress, history, points."""
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -9,6 +9,7 @@ from msgspec import Meta
 from starlette.responses import Response
 
 from projections import attempts, history, jobs, metrics
+from projections import status as standing
 from projections.jobs import JobRow
 from projections.metrics import MetricPoint, ProgressRow
 from schemas.errors import NotFound
@@ -228,7 +229,7 @@ def expected(span: Span | None) -> Expected | None:
 def progress_view(connection: Any, job_id: str) -> Progress | None:
     """How far a job has come; None before its first word."""
     row = metrics.progress(connection, job_id)
-    return None if row is None else _progress(row, metrics.latest(connection, job_id))
+    return None if row is None else _progress(row, _values(metrics.latest(connection, job_id)))
 
 
 def past_progress(connection: Any, row: JobRow, until: datetime.datetime) -> Progress | None:
@@ -245,18 +246,18 @@ def past_progress(connection: Any, row: JobRow, until: datetime.datetime) -> Pro
     if found is None:
         return None
     then = metrics.at_step(connection, row.job_id, row.fencing_token, found.step)
-    return _progress(found, then)
+    return _progress(found, _values(then))
 
 
-def _progress(row: ProgressRow, latest: dict[str, MetricPoint]) -> Progress:
+def _progress(row: ProgressRow, latest: Mapping[str, float]) -> Progress:
     return Progress(
         step=row.step,
         total_steps=row.total_steps,
         share=row.step / row.total_steps,
-        loss=_value(latest, "loss"),
-        tokens=_value(latest, "tokens"),
-        tokens_per_second=_value(latest, "tokens_per_second"),
-        seconds_left=_value(latest, "seconds_left"),
+        loss=latest.get("loss"),
+        tokens=latest.get("tokens"),
+        tokens_per_second=latest.get("tokens_per_second"),
+        seconds_left=latest.get("seconds_left"),
         at=row.at,
     )
 
@@ -318,6 +319,20 @@ async def _job_as_of(request: WebRequest, moment: str) -> Response:
     return answer(request, found, headers={AS_OF: past.position or ""})
 
 
+async def status(request: WebRequest) -> Response:
+    """How a job stands, for whoever asks again and again: one statement, nothing kept."""
+    job_id, who, held = request.path_params["job_id"], caller(request), services(request)
+    found = await standing.find(held.quick, job_id)
+    if found is None or not who.may_see(found.job.person_id):
+        raise NotFound("There is no such job.")
+    told = None
+    if found.job.state not in ENDED:
+        told = await held.queues.forecast(found.job.partition, job_id)
+    progress = None if found.progress is None else _progress(found.progress, found.latest)
+    view = _job(found.job, told, progress)
+    return answer(request, view, headers={"ETag": etag(view.version)})
+
+
 async def points(request: WebRequest) -> Response:
     """The points of a job's training, of the attempts that count."""
     job_id, who = request.path_params["job_id"], caller(request)
@@ -364,9 +379,8 @@ def _point(point: MetricPoint) -> Point:
     return Point(step=point.step, value=point.value, at=point.at, attempt=point.attempt)
 
 
-def _value(latest: dict[str, MetricPoint], name: str) -> float | None:
-    point = latest.get(name)
-    return None if point is None else point.value
+def _values(latest: Mapping[str, MetricPoint]) -> dict[str, float]:
+    return {name: point.value for name, point in latest.items()}
 
 
 OPERATIONS = (
@@ -378,6 +392,14 @@ OPERATIONS = (
         summary="One job with its attempts and its events, now or as of a moment",
         query=MomentQuery,
         answers={200: JobHistory},
+    ),
+    Operation(
+        method="GET",
+        path="/api/jobs/{job_id}/status",
+        endpoint=status,
+        access="member",
+        summary="How a job stands, without its history",
+        answers={200: Job},
     ),
     Operation(
         method="GET",

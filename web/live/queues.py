@@ -21,7 +21,7 @@ from schemas.topics import JOB_COMMANDS, JOB_EVENTS, POOLS
 from streams.log import Log
 from streams.queue.decider import queue_decider
 from streams.queue.state import QueueState
-from streams.queue.telling.forecast import Forecast, forecasts
+from streams.queue.telling.forecast import AHEAD_AT_MOST, Forecast, forecasts
 from streams.queue.telling.position import in_line
 
 RECONNECT_S = 1.0
@@ -83,6 +83,26 @@ class Queues:
             if state is None:
                 return {}
             return forecasts(state, job_ids, self._clock(), ahead_at_most=ahead_at_most)
+
+    async def forecast(self, partition: int, job_id: str) -> Forecast | None:
+        """The same of one job; None for one that is over, and where the history is not known yet.
+
+        For a job with a lease there is nothing to play, and no thread is worth its start.
+        """
+        if self._lock.acquire(blocking=False):
+            try:
+                state = self._states.get(partition) if self._told else None
+                job = None if state is None else state.jobs.get(job_id)
+                if state is None or job is None:
+                    return None
+                if job.lease is not None:
+                    return forecasts(state, (job_id,), self._clock()).get(job_id)
+            finally:
+                self._lock.release()
+        found = await asyncio.to_thread(
+            self.forecasts, partition, (job_id,), ahead_at_most=AHEAD_AT_MOST
+        )
+        return found.get(job_id)
 
     def order(self, partition: int) -> list[str]:
         """The jobs of a pool that are in line, in the order in which they should be leased."""

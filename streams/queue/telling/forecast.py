@@ -67,9 +67,10 @@ def forecasts(
         now: The time from which on the line is played forward.
         ahead_at_most: So many jobs are played forward; behind them no time is told.
     """
-    line = in_line(state)
-    ranks = {job_id: rank for rank, job_id in enumerate(line, 1)}
     wanted = [job_id for job_id in job_ids if job_id in state.jobs]
+    # Whoever holds a lease stands in no line: then the line is not put in order.
+    line = [] if all(state.jobs[job_id].lease for job_id in wanted) else in_line(state)
+    ranks = {job_id: rank for rank, job_id in enumerate(line, 1)}
     known = (ranks.get(job_id, 0) for job_id in wanted)
     last = max((rank for rank in known if rank <= ahead_at_most), default=0)
     played: list[Times] = []

@@ -28,7 +28,7 @@ def admit(database: Database, home: Home, kek: bytes) -> None:
         DatabaseUnavailable: If Postgres does not answer.
     """
     token = token_of(home)
-    if credentials.find(database, "bearer", token_hash(access_secret(kek), token)) is None:
+    if not credentials.is_there(database, "bearer", token_hash(access_secret(kek), token)):
         _insert(
             database,
             kek,

@@ -45,6 +45,9 @@ _FIND: LiteralString = (
     f"SELECT {_COLUMNS} FROM access.credentials"  # noqa: S608
     f" WHERE hash = %(hash)s AND kind = %(kind)s AND {_LIVING}"
 )
+_IS_THERE = sa.text(
+    f"SELECT 1 FROM access.credentials WHERE hash = :hash AND kind = :kind AND {_LIVING}"  # noqa: S608
+)
 _USE = sa.text(
     "UPDATE access.credentials SET ended_at = clock_timestamp()"  # noqa: S608
     f" WHERE hash = :hash AND kind = 'code' AND {_LIVING} RETURNING {_COLUMNS}"
@@ -68,6 +71,16 @@ def insert(database: Database, new: Credential, hash_: bytes) -> None:
     """
     with database.begin() as connection:
         connection.execute(_INSERT, msgspec.structs.asdict(new) | {"hash": hash_})
+
+
+def is_there(database: Database, kind: Kind, hash_: bytes) -> bool:
+    """Whether the credential of this hash still lets somebody in.
+
+    Raises:
+        DatabaseUnavailable: If Postgres does not answer.
+    """
+    with database.begin() as connection:
+        return connection.execute(_IS_THERE, {"kind": kind, "hash": hash_}).first() is not None
 
 
 async def find(quick: Quick, kind: Kind, hash_: bytes) -> Credential | None:

@@ -1,17 +1,22 @@
 """What the child tells its worker: written on a thread of its own, so that training never waits."""
 
 import threading
-from collections import deque
+import time
+from queue import Empty, SimpleQueue
 from typing import IO
 
 from trainer.worker import lines
 from trainer.worker.lines import Line, Ticked
 
 TICKS_WAITING = 2_000
+GATHER_S = 0.02  # after a line, for others to go with it: each wake-up may cost the training a turn
+AT_ONCE = 100  # lines in one write
 
 
 class Voice:
     """Lines on their way. Ticks that a stuck pipe cannot take are dropped, nothing else is.
+
+    Handing a line over takes no lock that the writing thread could hold.
 
     Args:
         stream: The pipe to the worker.
@@ -19,37 +24,41 @@ class Voice:
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
-        self._waiting: deque[Line] = deque()
-        self._ticks = 0
-        self._changed = threading.Condition()
-        self._writing = False
+        self._waiting: SimpleQueue[Line | threading.Event] = SimpleQueue()
         threading.Thread(target=self._write, daemon=True).start()
 
     def say(self, line: Line) -> None:
         """Hand over a line; returns at once."""
-        with self._changed:
-            if isinstance(line, Ticked):
-                if self._ticks >= TICKS_WAITING:
-                    return
-                self._ticks += 1
-            self._waiting.append(line)
-            self._changed.notify_all()
+        if isinstance(line, Ticked) and self._waiting.qsize() >= TICKS_WAITING:
+            return
+        self._waiting.put(line)
 
     def finish(self) -> None:
         """Wait until everything is written: the process is about to end."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._waiting and not self._writing)
+        written = threading.Event()
+        self._waiting.put(written)
+        written.wait()
 
     def _write(self) -> None:
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting)
-                some = list(self._waiting)
-                self._waiting.clear()
-                self._ticks = 0
-                self._writing = True
-            self._stream.write(b"".join(map(lines.encoded, some)))
+            first = self._waiting.get()
+            if isinstance(first, Ticked):
+                time.sleep(GATHER_S)
+            some = [first, *self._there(AT_ONCE - 1)]
+            self._stream.write(
+                b"".join(lines.encoded(one) for one in some if not isinstance(one, threading.Event))
+            )
             self._stream.flush()
-            with self._changed:
-                self._writing = False
-                self._changed.notify_all()
+            for one in some:
+                if isinstance(one, threading.Event):
+                    one.set()
+
+    def _there(self, most: int) -> list[Line | threading.Event]:
+        """What waits already, in order, up to so many."""
+        found: list[Line | threading.Event] = []
+        while len(found) < most:
+            try:
+                found.append(self._waiting.get_nowait())
+            except Empty:
+                break
+        return found

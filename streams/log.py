@@ -357,4 +357,5 @@ def _recorded(prefix: str, message: Any) -> Recorded:
         message.timestamp,
         message.headers,
         message.value or b"",
+        message.key,
     )

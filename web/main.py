@@ -3,6 +3,7 @@
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -12,6 +13,7 @@ from projections.database import open_database
 from schemas.errors import InvalidSetting
 from schemas.settings import Settings
 from streams.log import Log
+from vault.audit.auditor import Auditor, auditing, held_file
 from vault.sealing import Vault
 from vault.secrets import access_secret, from_setting
 from web import rates
@@ -22,6 +24,7 @@ from web.live.queues import Queues
 from web.remembered import Remembered
 from web.services import Services, now, tailing
 from web.sessions import Sessions
+from web.trail import Audit
 
 SOURCE = "/lifelog/web"
 ISSUER = "web"
@@ -79,17 +82,22 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(inference.close)
         hub, queues = Hub(log), Queues(log, now)
         await stack.enter_async_context(tailing(hub, queues))
+        vault, limits = Vault(database, kek), rates.of_settings(settings)
+        held = held_file(Path(settings.home)) if settings.home else None
+        auditor = Auditor(log, database, vault.keys, held, every_s=settings.audit_every_s)
+        await stack.enter_async_context(auditing(auditor))
         yield Services(
             settings=settings,
             log=log,
             database=database,
-            vault=Vault(database, kek),
+            vault=vault,
             hub=hub,
             queues=queues,
             sessions=Sessions(database, access_secret(kek), now),
             inference=inference,
             remembered=Remembered(),
-            rates=rates.of_settings(settings),
+            rates=limits,
+            audit=Audit(log, limits),
             clock=now,
         )
 

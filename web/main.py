@@ -13,7 +13,7 @@ from projections.database import open_database
 from schemas.errors import InvalidSetting
 from schemas.settings import Settings
 from streams.log import Log
-from vault.audit.auditor import Auditor, auditing, held_file
+from vault.audit.auditor import Auditor, auditing
 from vault.sealing import Vault
 from vault.secrets import access_secret, from_setting
 from web import rates
@@ -83,8 +83,8 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
         hub, queues = Hub(log), Queues(log, now)
         await stack.enter_async_context(tailing(hub, queues))
         vault, limits = Vault(database, kek), rates.of_settings(settings)
-        held = held_file(Path(settings.home)) if settings.home else None
-        auditor = Auditor(log, database, vault.keys, held, every_s=settings.audit_every_s)
+        home = Path(settings.home) if settings.home else None
+        auditor = Auditor(log, database, vault.keys, home, every_s=settings.audit_every_s)
         await stack.enter_async_context(auditing(auditor))
         yield Services(
             settings=settings,

@@ -28,7 +28,7 @@ from schemas.errors import (
 )
 from schemas.topics import AUDIT_EVENTS
 from streams.log import Log
-from vault.audit import notes, stored
+from vault.audit import notes, stored, waiting
 from vault.audit.notes import Checkpoint, Signer
 from vault.files import PRIVATE_FILE, private_folder
 from vault.keys import Keys
@@ -38,7 +38,7 @@ BATCH = 1_000
 OWNED_S = 15.0  # the tree is another's to take when nothing was heard for so long
 CLAIM_EVERY_S = 3.0
 AGAIN_AFTER_S = 1.0
-FOLDER = "audit"
+ENDS_WITHIN_S = 2.0
 FILE = "checkpoints"
 
 _logger = logging.getLogger("lifelog.audit")
@@ -46,7 +46,7 @@ _logger = logging.getLogger("lifelog.audit")
 
 def held_file(home: Path) -> Path:
     """Where the checkpoints of a home are held, one note after another."""
-    return home / FOLDER / FILE
+    return home / notes.FOLDER / FILE
 
 
 class Auditor:
@@ -56,17 +56,19 @@ class Auditor:
         log: Where the records are read.
         database: Where the tree is.
         keys: With the signing key.
-        held: The file outside the servers that takes each checkpoint; None: there is none.
+        home: The folder that takes each checkpoint outside the servers, and where what the command
+            line did waits for the log; None: there is none.
         every_s: How long an entry waits to be signed for, at most.
     """
 
     def __init__(
-        self, log: Log, database: Database, keys: Keys, held: Path | None, *, every_s: float = 60.0
+        self, log: Log, database: Database, keys: Keys, home: Path | None, *, every_s: float = 60.0
     ) -> None:
         self._log = log
         self._database = database
         self._keys = keys
-        self._held = held
+        self._home = home
+        self._held = None if home is None else held_file(home)
         self._every_s = every_s
         self._name = str(uuid4())
         self._signed = 0  # size of the last checkpoint
@@ -112,8 +114,12 @@ class Auditor:
                 self.error = None
 
     async def _claim(self) -> bool:
+        """Take or keep the tree; whoever has it also fetches what waits in the home."""
         self._claimed = time.monotonic() + CLAIM_EVERY_S
-        return await asyncio.to_thread(audit.claim, self._database, self._name, OWNED_S)
+        ours = await asyncio.to_thread(audit.claim, self._database, self._name, OWNED_S)
+        if ours and self._home is not None:
+            await waiting.deliver(self._log, self._home)
+        return ours
 
     async def _topic(self) -> tuple[str, int]:
         """The topic's id, and the offset after its last record."""
@@ -217,6 +223,7 @@ async def auditing(auditor: Auditor) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        # A client that is just connecting may swallow a cancellation: then it is told again.
+        while not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=ENDS_WITHIN_S)

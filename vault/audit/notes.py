@@ -31,6 +31,7 @@ ED25519 = b"\x01"
 KEY_ID_BYTES = 4
 KEY_BYTES = 32
 ORIGIN = "lifelog/audit/"
+FOLDER = "audit"  # of the home: what the audit keeps outside the servers
 _NOTE = re.compile(r"((?:[^\n]+\n)+)\n((?:— [^\n]+\n)+)")
 _SIZE = re.compile(r"0|[1-9][0-9]{0,15}")
 

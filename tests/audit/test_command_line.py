@@ -14,6 +14,7 @@ from projections.database import Database, open_database
 from schemas.settings import Settings, write
 from streams.log import Log, create_topics
 from tests.audit.test_auditor import OFTEN, latest, tell, until
+from vault.audit import notes
 from vault.audit.auditor import Auditor, auditing, held_file
 from vault.keys import Keys
 from vault.wrapping import LocalWrapper
@@ -79,7 +80,7 @@ def test_an_export_is_verified_offline_and_a_changed_byte_is_found(
 
 def test_a_person_is_given_their_own_trail_to_the_screen(audited: Settings, tmp_path: Path) -> None:
     held = tmp_path / "held"
-    held.write_text(held_file(Path(audited.home)).read_text().partition("\n\nlifelog/")[0])
+    held.write_text(notes.split(held_file(Path(audited.home)).read_text())[0].strip())
     made = lifelog(audited, "export", "--person", "ada", "--checkpoint", str(held))
     assert made.returncode == 0, made.stderr
     bundle = tmp_path / "mine.jsonl"

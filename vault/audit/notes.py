@@ -143,7 +143,7 @@ def split(text: str) -> list[str]:
     Raises:
         AuditBroken: If anything else stands in it.
     """
-    found = [match[0] for match in _NOTE.finditer(text)]
+    found = [match[0] for match in _NOTE.finditer(text.rstrip("\n") + "\n")]
     if "".join(found).split() != text.split():
         raise AuditBroken("The file of checkpoints holds something that is no signed note.")
     return found

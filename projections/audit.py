@@ -219,5 +219,5 @@ def of_person(database: Database, person: str, start: int, end: int, limit: int)
 
 def _read(connection: Connection, query: sa.TextClause, **values: object) -> list[EntryRow]:
     return [
-        EntryRow(index=row.index, leaf=bytes(row.leaf)) for row in connection.execute(query, values)
+        EntryRow(index=index, leaf=bytes(leaf)) for index, leaf in connection.execute(query, values)
     ]

@@ -126,7 +126,7 @@ class AccessRecorded(Event, frozen=True, kw_only=True):
     address: str = ""  # of the client
     agent: str = ""  # the client's User-Agent, printable ASCII, 200 characters at most
     role: str = ""
-    way: str = ""  # how the actor was known: "session", "bearer", "command line"
+    way: str = ""  # how the actor was known: "session", "bearer", "command line", "lease"
     credential_id: str = ""
     status: Count = 0  # HTTP status of the answer; 0: there is none
     code: str = ""  # of the error that was answered

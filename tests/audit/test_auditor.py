@@ -104,6 +104,19 @@ async def test_a_tree_that_postgres_lost_is_folded_again_to_the_same_root(
     assert len(held(tmp_path)) == 2
 
 
+async def test_a_tree_that_lacks_a_node_gives_no_proof(
+    log: Log, database: Database, keys: Keys, tmp_path: Path
+) -> None:
+    await tell(log, 8)
+    async with auditing(Auditor(log, database, keys, tmp_path, every_s=OFTEN)):
+        await until(lambda: latest(database) == 8)
+    with database.begin() as connection:
+        connection.execute(sa.text("DELETE FROM audit.nodes WHERE level = 1"))
+
+    with pytest.raises(AuditBroken, match="lacks a node"):
+        stored.hashes_of(database, merkle.inclusion_path(0, 8))
+
+
 async def test_a_log_whose_end_is_gone_is_not_signed_for_again(
     log: Log, database: Database, keys: Keys, tmp_path: Path
 ) -> None:

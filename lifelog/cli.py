@@ -7,6 +7,7 @@ from cyclopts import App
 from rich.console import Console
 
 from lifelog.commands import (
+    audit,
     budgets,
     entries,
     jobs,
@@ -46,6 +47,7 @@ def application() -> App:
         ("shares", shares),
         ("models", models),
         ("keys", keys),
+        ("audit", audit),
     ):
         branch = App(name=name, help=(module.__doc__ or "").strip())
         module.register(branch)

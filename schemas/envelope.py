@@ -1,7 +1,8 @@
 """What stands around a payload: CloudEvents 1.0 attributes and our own headers."""
 
 import datetime
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -47,3 +48,6 @@ class Recorded:
     envelope: Envelope
     data: msgspec.Struct
     value: bytes = b""  # the payload as it stands there
+    # The key and the headers as they stand there; nothing but the audit's tree asks for them.
+    key: bytes | None = field(default=None, compare=False, repr=False)
+    headers: Sequence[tuple[str, bytes]] = field(default=(), compare=False, repr=False)

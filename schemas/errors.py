@@ -53,7 +53,8 @@ LifelogError
 │   ├── SealBroken             a sealed text or key that was changed or moved
 │   ├── BackupCorrupt          a key backup that was changed or cut short
 │   ├── RecordCorrupt          a record that no schema reads
-│   └── ClusterChanged         a topic was recreated: its history is not ours
+│   ├── ClusterChanged         a topic was recreated: its history is not ours
+│   └── AuditBroken            the audit is not what was signed for
 └── SetupFailed            the local stack cannot start
     ├── PortInUse              a port is taken
     ├── HomeInUse              a stack already runs on this home
@@ -72,6 +73,7 @@ from schemas.faults.base import LifelogError
 from schemas.faults.damage import (
     ArtifactCorrupt,
     ArtifactMissing,
+    AuditBroken,
     BackupCorrupt,
     ClusterChanged,
     Damaged,
@@ -106,6 +108,7 @@ from schemas.faults.starting import (
 __all__ = [  # given on from `schemas.faults`; what is defined here needs no mention
     "ArtifactCorrupt",
     "ArtifactMissing",
+    "AuditBroken",
     "BackupCorrupt",
     "BaseUnavailable",
     "CheckpointCorrupt",

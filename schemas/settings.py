@@ -55,6 +55,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     silent_after_s: PositiveSeconds = 15.0
     servers_within_s: PositiveSeconds = 120.0  # Kafka and Postgres are waited for at a start
     caught_up_within_s: PositiveSeconds = 2.0
+    audit_every_s: PositiveSeconds = 60.0  # what the audit recorded is signed for within that time
     rate_sign_in: PerMinute = 60  # requests a minute from one address; 0: any number
     rate_tokens: PerMinute = 30  # tokens that one caller may make a minute
     rate_chat: PerMinute = 120  # questions that one caller may ask a minute

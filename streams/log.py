@@ -69,6 +69,7 @@ class Log:
         self._key = key
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
+        self._retired: set[asyncio.Task[None]] = set()
 
     @classmethod
     def open(
@@ -100,8 +101,9 @@ class Log:
         """Flush what was appended, for so many seconds, and disconnect."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            with contextlib.suppress(KafkaError, TimeoutError):
-                await asyncio.wait_for(producer.stop(), within_s)
+            await _stopped(producer, within_s)
+        if self._retired:
+            await asyncio.wait(self._retired, timeout=within_s)
 
     async def append(
         self, topic: Topic, partition: int, data: msgspec.Struct, **known: Any
@@ -125,12 +127,15 @@ class Log:
         Raises:
             LogUnavailable: If no broker acknowledged them within 10 s. Some may have been written.
         """
+        producer: AIOKafkaProducer | None = None
         try:
             async with asyncio.timeout(ANSWER_WITHIN_MS / 1000):
                 producer = await self._started()
                 waiting = [await self._send(producer, topic, *note) for note in notes]
                 written = await asyncio.gather(*waiting)
         except (KafkaError, TimeoutError) as error:
+            if isinstance(error, KafkaError) and not error.retriable:
+                self._retire(producer)
             raise unavailable(self.kafka, error) from error
         return [
             Position(topic=topic.name, partition=one.partition, offset=one.offset)
@@ -253,6 +258,17 @@ class Log:
                 self._producer = producer
             return self._producer
 
+    def _retire(self, producer: AIOKafkaProducer | None) -> None:
+        """Use another producer from now on: what the broker refused leaves a gap in the numbers
+        by which it knows this one's records, and it would refuse all that follow.
+        """
+        if producer is None or self._producer is not producer:
+            return
+        self._producer = None
+        stopping = asyncio.create_task(_stopped(producer, ANSWER_WITHIN_MS / 1000))
+        self._retired.add(stopping)
+        stopping.add_done_callback(self._retired.discard)
+
     async def _send(
         self, producer: AIOKafkaProducer, topic: Topic, partition: int, note: Note
     ) -> asyncio.Future[Any]:
@@ -340,6 +356,11 @@ class Log:
             await consumer.stop()
 
 
+async def _stopped(producer: AIOKafkaProducer, within_s: float) -> None:
+    with contextlib.suppress(KafkaError, TimeoutError):
+        await asyncio.wait_for(producer.stop(), within_s)
+
+
 def verdict(recorded: Recorded, secret: bytes, known: dict[str, bytes] | None = None) -> bool:
     """Whether a command's MAC holds and its issuer may send it.
 
@@ -378,4 +399,5 @@ def _recorded(prefix: str, message: Any) -> Recorded:
         message.timestamp,
         message.headers,
         message.value or b"",
+        message.key,
     )

@@ -31,7 +31,13 @@ class Note:
 
 
 def recorded(
-    topic: str, partition: int, offset: int, at_ms: float, headers: codec.Headers, value: bytes
+    topic: str,
+    partition: int,
+    offset: int,
+    at_ms: float,
+    headers: codec.Headers,
+    value: bytes,
+    key: bytes | None = None,
 ) -> Recorded:
     """A record as it was read, by whatever client.
 
@@ -42,6 +48,7 @@ def recorded(
         at_ms: When the broker appended it, in ms since 1970.
         headers: As they stand on the log.
         value: The payload's bytes.
+        key: As it stands on the log.
     """
     at = datetime.datetime.fromtimestamp(at_ms / 1000, datetime.UTC)
     try:
@@ -50,4 +57,4 @@ def recorded(
     except RecordCorrupt as error:
         data = Unreadable(value=value, headers=tuple(headers), error=str(error))
         envelope = Envelope(id="", type="", source="", time=at)
-    return Recorded(topic, partition, offset, at, envelope, data, value)
+    return Recorded(topic, partition, offset, at, envelope, data, value, key, headers)

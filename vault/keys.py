@@ -101,6 +101,18 @@ class Keys:
             unwrapped_top(self._wrapper, self._stored_top("installation", CHECK, ""))
         self._checked = True
 
+    def of_installation(self, record: str) -> bytes:
+        """A key of the installation itself, drawn on the first call: 32 bytes.
+
+        Raises:
+            WrongKey: If the key-encryption key is another.
+            KeyMissing: If it vanished while it was stored.
+            DatabaseUnavailable: If Postgres does not answer.
+        """
+        if not self._checked:
+            self.check()
+        return unwrapped_top(self._wrapper, self._stored_top("installation", record, ""))
+
     def newest(self, person: str, record: str) -> DataKey:
         """The key to seal with; made on first use, the same for all who ask at once.
 

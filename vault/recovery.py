@@ -161,7 +161,7 @@ def restore(database: Database, path: Path, kek: bytes, *, erased: Iterable[str]
 
     def choose(existing: list[KeyRow]) -> list[KeyRow]:
         for row in existing:
-            if row.kind == "installation" and len(existing) > 1:
+            if row.kind == "installation" and _used(existing):
                 unwrapped_top(wrapper, row)
         return merged(existing, rows, gone)
 
@@ -223,9 +223,14 @@ def merged(
                     f"The table holds another key of {row.record} than the backup: restore into an "
                     "empty table of keys."
                 )
-            if len(there) == 1:  # no key stands under it yet
+            if not _used(existing):
                 written.append(new)
     return written
+
+
+def _used(existing: Iterable[KeyRow]) -> bool:
+    """Whether somebody's key stands in a table: else it is of an installation without people."""
+    return any(row.kind != "installation" for row in existing)
 
 
 def _buried(row: KeyRow) -> KeyRow:

@@ -7,9 +7,11 @@ Source:
     NIST SP 800-38D, 8.2.2: a random 96-bit nonce is safe for 2**32 calls under one key.
 """
 
+import copy
 import os
 import time
 from collections.abc import Callable, Iterable
+from typing import Self
 
 from cryptography.exceptions import InvalidTag
 
@@ -43,6 +45,18 @@ class Vault:
     ) -> None:
         wrapper = LocalWrapper(kek) if isinstance(kek, bytes) else kek
         self.keys = Keys(database, wrapper, clock=clock, kept_s=kept_s)
+        self._opening: Callable[[str, str], None] | None = None
+
+    def watched(self, opening: Callable[[str, str], None]) -> Self:
+        """A vault on the same keys that says whose record it opens, before it does.
+
+        Args:
+            opening: Called with the person and the record of each text, by any thread; what it
+                raises keeps the text shut.
+        """
+        found = copy.copy(self)
+        found._opening = opening  # noqa: SLF001 - our own
+        return found
 
     def check(self) -> None:
         """See that the key-encryption key fits the stored keys; done by itself before first use.
@@ -109,6 +123,8 @@ class Vault:
 
     def open_bytes(self, person: str, sealed: Sealed) -> bytes:
         """Read sealed bytes. Raises as `open`."""
+        if self._opening is not None:
+            self._opening(person, sealed.record)
         try:
             key = self.keys.existing(person, sealed.record, sealed.key_version)
             return key.cipher.decrypt(sealed.nonce, sealed.ciphertext, _bound_to(key, sealed.field))

@@ -203,6 +203,8 @@ async def _keep(
         answer=await _sealed(held, question, turn_id, "answer", text),
         receipt=receipt,
     )
+    cited = (f"entry:{one.entry_id}" for one in receipt.entries)
+    await held.used(question.person_id, (asked.record, *cited))
     await held.log.append(
         CONVERSATION_EVENTS,
         person_partition(CONVERSATION_EVENTS, question.person_id),

@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute
 
 from web import openapi
 from web.api import (
+    audit,
     bulk,
     chat,
     contracts,
@@ -53,6 +54,7 @@ API: tuple[Operation, ...] = (
     *openai.OPERATIONS,
     *health.OPERATIONS,
     *contracts.OPERATIONS,
+    *audit.OPERATIONS,
 )
 ALL: tuple[Operation, ...] = (*API, *PAGES)
 

@@ -27,6 +27,8 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     role: Role
     way: Way
     credential_id: str
+    # Whose things this request asked for, and whether they may be seen: the audit tells of it.
+    asked: dict[str, bool] = msgspec.field(default_factory=dict)
 
     @property
     def is_admin(self) -> bool:
@@ -34,8 +36,9 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
         return self.role == "admin"
 
     def may_see(self, person_id: str) -> bool:
-        """Whether what belongs to this person may be seen."""
-        return self.is_admin or self.person_id == person_id
+        """Whether what belongs to this person may be seen; the audit is told that it was asked."""
+        self.asked[person_id] = allowed = self.is_admin or self.person_id == person_id
+        return allowed
 
 
 def admit(caller: Caller | None, access: Access) -> None:

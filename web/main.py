@@ -3,6 +3,7 @@
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -13,6 +14,7 @@ from projections.quick import Quick
 from schemas.errors import InvalidSetting
 from schemas.settings import Settings
 from streams.log import Log
+from vault.audit.auditor import Auditor, auditing
 from vault.sealing import Vault
 from vault.secrets import access_secret, from_setting
 from web import rates
@@ -24,6 +26,7 @@ from web.past import Pasts
 from web.remembered import Remembered
 from web.services import Services, now, tailing
 from web.sessions import Sessions
+from web.trail import Audit
 
 SOURCE = "/lifelog/web"
 ISSUER = "web"
@@ -82,19 +85,24 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(inference.close)
         hub, queues = Hub(log), Queues(log, now)
         await stack.enter_async_context(tailing(hub, queues))
+        vault, limits = Vault(database, kek), rates.of_settings(settings)
+        home = Path(settings.home) if settings.home else None
+        auditor = Auditor(log, database, vault.keys, home, every_s=settings.audit_every_s)
+        await stack.enter_async_context(auditing(auditor))
         yield Services(
             settings=settings,
             log=log,
             database=database,
             quick=quick,
-            vault=Vault(database, kek),
+            vault=vault,
             hub=hub,
             queues=queues,
             pasts=Pasts(log, now),
             sessions=Sessions(database, quick, access_secret(kek), now),
             inference=inference,
             remembered=Remembered(),
-            rates=rates.of_settings(settings),
+            rates=limits,
+            audit=Audit(log, limits),
             clock=now,
         )
 

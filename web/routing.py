@@ -20,8 +20,10 @@ from schemas.errors import Invalid, InvalidBody, LifelogError, NotText, TooLarge
 from schemas.ids import digest
 from schemas.positions import parse_position
 from web.callers import SAFE, Access, Caller, admit, refuse_cross_site
+from web.errors import status_of
 from web.rates import Rate, network_of
 from web.services import Services
+from web.trail import Asked, Trail
 
 # One half of a surrogate pair without the other, as JSON escapes it.
 HALF = re.compile(
@@ -59,6 +61,7 @@ class Operation:
     media_type: str = JSON  # of the answers
     refusal: Callable[[LifelogError], Response] | None = None  # where not problem+json
     rate: Rate | None = None  # how often one caller may ask for it
+    audited: bool = False  # recorded though it neither changes nor opens anything
     page: bool = False  # for people: no login leads to the login page; not in the API's document
 
     @property
@@ -240,16 +243,23 @@ def answer(
 def _guarded(operation: Operation) -> Endpoint:
     async def guarded(request: WebRequest) -> Response:
         request.state["operation"] = operation
+        held = request.state["services"]
+        asked = Asked.of(request, operation.name, audited=operation.audited)
+        trail = Trail(held.audit, asked)
+        request.state["services"] = held.of(trail)
         try:
-            return await admitted(request)
+            response = await admitted(request, trail)
+            await trail.settle(response.status_code)
         except LifelogError as error:
+            await trail.fail(error, status_of(error))
             if operation.refusal is None:
                 raise
             return operation.refusal(error)
+        return response
 
-    async def admitted(request: WebRequest) -> Response:
+    async def admitted(request: WebRequest, trail: Trail) -> Response:
         known = await request.state["services"].sessions.caller(request)
-        request.state["caller"] = known
+        request.state["caller"] = trail.caller = known
         refuse_cross_site(request, request.method, None if known is None else known.way)
         try:
             admit(known, operation.access)

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import datetime
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ from web.past import Pasts
 from web.rates import Rates
 from web.remembered import Remembered
 from web.sessions import Sessions
+from web.trail import Audit, Trail
 
 T = TypeVar("T")
 
@@ -43,7 +45,9 @@ class Services:
     inference: Inference
     remembered: Remembered
     rates: Rates
+    audit: Audit
     clock: Callable[[], datetime.datetime]
+    trail: Trail | None = None  # of the request that these are for
 
     async def query(self, question: Callable[[Any], T]) -> T:
         """What a question about the tables answers, in one snapshot and a thread of its own.
@@ -57,6 +61,19 @@ class Services:
                 return question(connection)
 
         return await anyio.to_thread.run_sync(asked)
+
+    def of(self, trail: Trail) -> "Services":
+        """These, for one request: what its vault opens, its trail tells."""
+        return dataclasses.replace(self, trail=trail, vault=self.vault.watched(trail.opening))
+
+    async def used(self, person_id: str, records: Iterable[str]) -> None:
+        """Tell the audit whose texts another process used for this request's answer.
+
+        Raises:
+            LogUnavailable: If the answer has begun and that cannot be written.
+        """
+        if self.trail is not None:
+            await self.trail.used(person_id, records)
 
     async def caught_up(self, position: Position) -> None:
         """Wait until the tables have what stands at a position, and the queues if they can.

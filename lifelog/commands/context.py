@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from cyclopts import Parameter
@@ -96,7 +96,38 @@ class Context:
         from lifelog import operator
 
         kek = self.secrets.key_encryption_key
+        self.audit("login link", person, people=() if person == OPERATOR else (person,))
         return operator.login_link(self.address, self.full, kek, person, role)
+
+    def audit(self, action: str, subject: str = "", people: tuple[str, ...] = ()) -> None:
+        """Write down what the operator is about to do past web; the audit takes it from there.
+
+        Args:
+            action: The command: "keys backup".
+            subject: What it is about; no path and no text.
+            people: Whose things it is about.
+
+        Raises:
+            StorageUnavailable: If it cannot be written: then it must not be done.
+        """
+        from schemas.events import AccessRecorded
+        from vault.audit import waiting
+
+        event = AccessRecorded(
+            actor=OPERATOR,
+            action=f"lifelog {action}",
+            subject=subject,
+            allowed=True,
+            role="admin",
+            way="command line",
+            people=people,
+        )
+        waiting.put(self.folder.root, event)
+
+    @property
+    def screen(self) -> IO[bytes]:
+        """Where bytes go that another program may read."""
+        return sys.stdout.buffer
 
     @cached_property
     def console(self) -> Console:

@@ -37,6 +37,7 @@ def backup(file: Path, *, passphrase: bool = False, context: Context | None = No
     if file.exists():
         raise InvalidSetting(f"{file} exists: name a file that is not there yet.", field="file")
     said = context.console.input("passphrase: ", password=True) if passphrase else None
+    context.audit("keys backup", "with the key-encryption key" if passphrase else "")
     kek = context.secrets.key_encryption_key
     with open_database(context.full.database) as database:
         recovery.backup(database, file, kek, passphrase=said)
@@ -89,6 +90,7 @@ def recover(
     else:
         context.console.print("Type the four lines of the recovery sheet:")
         kek = sheet.parse("\n".join(context.console.input(f"{n}: ") for n in range(1, 5)))
+    context.audit("keys recover")
     written = 0
     with _reachable(context) as database:
         migrate(database)
@@ -107,6 +109,7 @@ def show_sheet(*, context: Context | None = None) -> None:
     from vault import sheet
 
     context = context or Context()
+    context.audit("keys sheet")
     context.console.print(sheet.recovery_sheet(context.secrets.key_encryption_key))
 
 

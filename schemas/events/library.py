@@ -115,12 +115,21 @@ class TurnRecorded(Event, frozen=True, kw_only=True):
 
 
 class AccessRecorded(Event, frozen=True, kw_only=True):
-    """Who did what to what, from where, and whether it was allowed."""
+    """Who did what to what, from where, and whether it was allowed. Ids alone, nobody's text."""
 
     TYPE: ClassVar[str] = "lifelog.access.recorded"
 
-    actor: str
-    action: str
-    subject: str
+    actor: str  # a person's id, "operator", "worker:ID"; empty: nobody was known
+    action: str  # an operation of the API, "GET /api/people/{person_id}/entries", or a command
+    subject: str  # what it was about, by its ids: "/api/people/ID/entries"
     allowed: bool
-    address: str = ""
+    address: str = ""  # of the client
+    agent: str = ""  # the client's User-Agent, printable ASCII, 200 characters at most
+    role: str = ""
+    way: str = ""  # how the actor was known: "session", "bearer", "command line", "lease"
+    credential_id: str = ""
+    status: Count = 0  # HTTP status of the answer; 0: there is none
+    code: str = ""  # of the error that was answered
+    people: tuple[str, ...] = ()  # whose things it was about
+    records: tuple[str, ...] = ()  # whose text was opened: "entry:ID", "conversation:ID"
+    omitted: Count = 0  # refusals of unknown callers before it that were counted, not recorded

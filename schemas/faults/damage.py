@@ -61,3 +61,9 @@ class ClusterChanged(Damaged):
     """A topic was recreated: its history is not the one these tables were made from."""
 
     code = "cluster-changed"
+
+
+class AuditBroken(Damaged):
+    """The audit is not what was signed for: something in it was changed, removed or replaced."""
+
+    code = "audit-broken"

@@ -193,6 +193,7 @@ def running(kafka: str, database: str, port: int, folder: Path, **more: Any) -> 
             database=database,
             prefix=f"web{secrets.token_hex(4)}.",
             home=str(folder),
+            audit_every_s=0.5,
             web_port=port,
             inference_port=free_ports(1)[0],  # nobody is there before a test starts it
             command_secret=text(secret),

@@ -10,7 +10,7 @@ import msgspec
 
 from schemas import commands, events
 from schemas.ids import NAMESPACE, partition_of
-from schemas.topics import JOB_COMMANDS, PERSON_PARTITIONS, VALIDATION_EVENTS
+from schemas.topics import AUDIT_EVENTS, JOB_COMMANDS, PERSON_PARTITIONS, VALIDATION_EVENTS
 from schemas.types import StopReason
 from trainer.worker import diagnosis, lines
 from trainer.worker.lease import Held, margin
@@ -110,6 +110,7 @@ class Attempt:
 
     async def run(self) -> str:
         """Run the child, report what it says and how it ended; how it ended, in a few words."""
+        await self._put(AUDIT_EVENTS, 0, self._access())  # it is about to open the person's text
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._report_what_is_said())
@@ -266,6 +267,16 @@ class Attempt:
     async def _put(self, topic: Any, partition: int, data: msgspec.Struct) -> None:
         grant = self.grant
         await self._outbox.put(topic, partition, data, subject=grant.job_id, owner=grant.person_id)
+
+    def _access(self) -> events.AccessRecorded:
+        return events.AccessRecorded(
+            actor=f"worker:{self.grant.worker_id}",
+            action="train",
+            subject=self.grant.job_id,
+            allowed=True,
+            way="lease",
+            people=(self.grant.person_id,),
+        )
 
     def _about(self) -> dict[str, Any]:
         grant = self.grant

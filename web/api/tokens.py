@@ -12,7 +12,7 @@ from projections.credentials import Credential
 from schemas.errors import Invalid, NotFound
 from schemas.types import OPERATOR, Role
 from web import sessions
-from web.callers import owned
+from web.callers import Caller, owned
 from web.routing import Body, Operation, WebRequest, Wire, answer, caller, queried, read, services
 
 Hours = Annotated[float, Meta(gt=0, le=24 * 366)]
@@ -83,18 +83,33 @@ async def log_in(request: WebRequest) -> Response:
     held = services(request).sessions
     known, text = await held.log_in(code=body.code, token=body.token)
     response = answer(request, Session(person_id=known.person_id, role=known.role), 201)
-    sessions.set_cookie(request, response, text)
+    let_in(request, response, known, text)
     return response
 
 
 async def log_in_by_link(request: WebRequest) -> Response:
     """Use up a login link's code, open a session and go on to the pages."""
     wanted = queried(request, LoginQuery)
-    _, text = await services(request).sessions.log_in(code=wanted.code)
+    known, text = await services(request).sessions.log_in(code=wanted.code)
     response = RedirectResponse(local(wanted.next), HTTPStatus.SEE_OTHER)
     response.headers["Cache-Control"] = "no-store"
-    sessions.set_cookie(request, response, text)
+    let_in(request, response, known, text)
     return response
+
+
+def let_in(request: WebRequest, response: Response, known: Credential, text: str) -> None:
+    """Give a browser its new session, and tell the audit whose it is."""
+    sessions.set_cookie(request, response, text)
+    trail = services(request).trail
+    if trail is not None:
+        trail.became(
+            Caller(
+                person_id=known.person_id,
+                role=known.role,
+                way="session",
+                credential_id=known.credential_id,
+            )
+        )
 
 
 async def session(request: WebRequest) -> Response:

@@ -6,7 +6,7 @@ from starlette.responses import RedirectResponse, Response
 
 from schemas.errors import LifelogError, Unauthenticated
 from web import sessions
-from web.api.tokens import local, log_in_by_link
+from web.api.tokens import let_in, local, log_in_by_link
 from web.errors import status_of
 from web.pages import forms
 from web.pages.shell import page, view
@@ -28,11 +28,11 @@ async def entered(request: WebRequest) -> Response:
     """A code that somebody typed in."""
     form = await forms.fields(request)
     try:
-        _, text = await services(request).sessions.log_in(code=form.get("code", "").strip())
+        known, text = await services(request).sessions.log_in(code=form.get("code", "").strip())
     except Unauthenticated as error:
         return _page(request, error)
     response = RedirectResponse(local(form.get("next", "/")), HTTPStatus.SEE_OTHER)
-    sessions.set_cookie(request, response, text)
+    let_in(request, response, known, text)
     return response
 
 

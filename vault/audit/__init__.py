@@ -1,0 +1,1 @@
+"""The audit log proves itself: its tree, its signed checkpoints, and what a stranger verifies."""

@@ -12,6 +12,7 @@ import logging
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -87,7 +88,7 @@ class Asked:
     agent: str
 
     @classmethod
-    def of(cls, request: Request, action: str, *, audited: bool) -> "Asked":
+    def of(cls, request: Request[Any], action: str, *, audited: bool) -> "Asked":
         """Of a request whose operation has this name."""
         return cls(
             action=action,

@@ -76,7 +76,7 @@ def test_one_household_is_one_caller() -> None:
 def strict(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Stack:
     """The stack with one request of each kind a minute."""
     assert stack.web.services is not None
-    rates = Rates({"sign-in": 1, "tokens": 1, "chat": 1})
+    rates = Rates({"sign-in": 1, "tokens": 1, "chat": 1, "refusals": 0})
     monkeypatch.setattr(stack.web.services.rates, "_a_minute", rates._a_minute)
     monkeypatch.setattr(stack.web.services.rates, "_buckets", rates._buckets)
     return stack

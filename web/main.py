@@ -85,7 +85,7 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(inference.close)
         hub, queues = Hub(log), Queues(log, now)
         await stack.enter_async_context(tailing(hub, queues))
-        vault, limits = Vault(database, kek), rates.of_settings(settings)
+        vault = Vault(database, kek)
         home = Path(settings.home) if settings.home else None
         auditor = Auditor(log, database, vault.keys, home, every_s=settings.audit_every_s)
         await stack.enter_async_context(auditing(auditor))
@@ -101,8 +101,8 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
             sessions=Sessions(database, quick, access_secret(kek), now),
             inference=inference,
             remembered=Remembered(),
-            rates=limits,
-            audit=Audit(log, limits),
+            rates=rates.of_settings(settings),
+            audit=Audit(log),
             clock=now,
         )
 

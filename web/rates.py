@@ -21,7 +21,6 @@ Rate = Literal["sign-in", "tokens", "chat", "refusals"]
 
 MOST = 10_000  # callers that are remembered; whoever asked longest ago is forgotten first
 MINUTE_S = 60.0
-REFUSALS = 60  # of one caller that the audit records one by one in a minute
 NETWORK_BITS = 64  # of an IPv6 address: one household has all that begin so
 
 
@@ -80,7 +79,6 @@ def of_settings(settings: Settings) -> Rates:
             "sign-in": settings.rate_sign_in,
             "tokens": settings.rate_tokens,
             "chat": settings.rate_chat,
-            "refusals": REFUSALS,
         }
     )
 

@@ -26,6 +26,7 @@ from web.rates import Rates, network_of
 
 AGENT_LENGTH = 200  # characters
 REFUSAL_WITHIN_S = 2.0  # a refusal waits no longer for its record
+REFUSALS = 60
 REFUSED = frozenset({401, 403})
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
@@ -38,12 +39,12 @@ class Audit:
 
     Args:
         log: Where to.
-        rates: How many refusals of one caller are recorded one by one.
+        refusals: Of one caller in a minute that are recorded one by one; the rest are counted.
     """
 
-    def __init__(self, log: Log, rates: Rates) -> None:
+    def __init__(self, log: Log, *, refusals: int = REFUSALS) -> None:
         self._log = log
-        self._rates = rates
+        self._rates = Rates({"refusals": refusals})
         self._omitted = 0
 
     async def record(self, event: AccessRecorded) -> None:

@@ -114,6 +114,21 @@ def resume(
     return _next(held)
 
 
+def hold(
+    connection: Connection, live: str, owner: str, *, topics: Collection[Topic] = FOLDED
+) -> None:
+    """Keep others from taking the positions over until the caller's transaction ends.
+
+    Raises:
+        SupersededOwner: If another process has claimed them already.
+    """
+    connection.execute(
+        sa.text("SELECT 1 FROM projections.positions WHERE schema = ANY(:schemas) FOR SHARE"),
+        {"schemas": schemas(live)},
+    )
+    resume(connection, live, owner, topics=topics)
+
+
 def move(
     connection: Connection,
     live: str,
@@ -154,6 +169,21 @@ def move(
     if moved.rowcount != len(moves):
         raise SupersededOwner("Another projector has moved the positions: this one stops.")
     return after
+
+
+def source_of(connection: Connection, live: str) -> Source:
+    """The log that a schema's tables were made from."""
+    held = select(connection, _Held, _READ, schemas=schemas(live))
+    return Source(
+        cluster=next((one.cluster for one in held), ""),
+        topic_ids={one.topic: one.topic_id for one in held},
+    )
+
+
+def reached(connection: Connection, live: str) -> dict[Partition, int]:
+    """The next offset of every partition that a schema's own tables are made from."""
+    own = [topic for topic in FOLDED if schema_of(topic.name, live) == live]
+    return _next(_read(connection, live, own))
 
 
 def vector(connection: Connection) -> Vector:

@@ -11,12 +11,14 @@ from lifelog.commands import (
     entries,
     jobs,
     keys,
+    letters,
     log,
     models,
     people,
     pools,
     shares,
     stack,
+    tables,
     talk,
     workers,
 )
@@ -45,6 +47,8 @@ def application() -> App:
         ("shares", shares),
         ("models", models),
         ("keys", keys),
+        ("dead-letters", letters),
+        ("projections", tables),
     ):
         branch = App(name=name, help=(module.__doc__ or "").strip())
         module.register(branch)

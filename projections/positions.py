@@ -171,12 +171,11 @@ def move(
     return after
 
 
-def source_of(connection: Connection, live: str) -> Source:
-    """The log that a schema's tables were made from."""
-    held = select(connection, _Held, _READ, schemas=schemas(live))
-    return Source(
-        cluster=next((one.cluster for one in held), ""),
-        topic_ids={one.topic: one.topic_id for one in held},
+def made_from(connection: Connection, live: str, source: Source) -> bool:
+    """Whether a schema's own tables were made from this log."""
+    held = select(connection, _Held, _READ, schemas=[live])
+    return all(
+        (one.cluster, one.topic_id) == (source.cluster, source.topic_ids[one.topic]) for one in held
     )
 
 
@@ -190,7 +189,7 @@ def vector(connection: Connection) -> Vector:
     """Where the tables of a snapshot stand: a stream opened there misses and doubles nothing."""
     cluster = ""
     found = {topic.name: [0] * partitions(topic) for topic in FOLDED}
-    for one in select(connection, _Held, _READ, schemas=_active(connection)):
+    for one in select(connection, _Held, _READ, schemas=active_schemas(connection)):
         cluster = one.cluster
         found[one.topic][one.partition] = one.next_offset
     return Vector(cluster=cluster, next=found)
@@ -234,7 +233,7 @@ def _reached(database: Database, position: Position) -> bool:
     with database.snapshot() as connection:
         answer = connection.execute(
             _COMMAND_REACHED if topics else _EVENT_REACHED,
-            values | {"schemas": _active(connection)},
+            values | {"schemas": active_schemas(connection)},
         )
         return bool(answer.scalar_one_or_none())
 
@@ -254,7 +253,8 @@ _EVENT_REACHED = sa.text(
 _ACTIVE = sa.text("SELECT active_schema FROM public.lifelog_projection")
 
 
-def _active(connection: Connection) -> list[str]:
+def active_schemas(connection: Connection) -> list[str]:
+    """The schemas whose positions and parked records readers see."""
     live: str = connection.execute(_ACTIVE).scalar_one()
     return schemas(live)
 

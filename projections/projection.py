@@ -79,7 +79,7 @@ class Projection:
         with database.begin() as connection:
             connection.execute(sa.text("LOCK TABLE projections.rebuilds IN EXCLUSIVE MODE"))
             schema = live.unfinished(connection)
-            if schema is not None and positions.source_of(connection, schema) != source:
+            if schema is not None and not positions.made_from(connection, schema, source):
                 live.drop(connection, schema)
                 schema = None
             live.drop_others(connection, keep=schema)

@@ -22,12 +22,17 @@ from streams.log import Log
 BATCH = 5_000  # records of one transaction: a job's events meet in one row
 
 
-async def rebuild(database: Database, log: Log) -> str:
+async def rebuild(database: Database, log: Log, *, batch: int = BATCH) -> str:
     """Fold the whole log into a new schema and let readers see it instead of the old one.
 
     A projector may run meanwhile: it goes on from the new schema after the switch. Telemetry is
     shared and stays as it is. The old schema is kept until the next rebuild. One that was begun by
     this code and ended halfway, however it ended, is gone on with.
+
+    Args:
+        database: Where the tables are.
+        log: What they are made from.
+        batch: Records of one transaction.
 
     Returns:
         The new schema's name.
@@ -41,13 +46,15 @@ async def rebuild(database: Database, log: Log) -> str:
     cluster, topic_ids = await log.identity()
     source = Source(cluster=cluster, topic_ids=topic_ids)
     new = await asyncio.to_thread(Projection.of_rebuild, database, source, uuid4().hex)
-    await fold_until(new, log, await log.ends(new.topics))
+    await fold_until(new, log, await log.ends(new.topics), batch=batch)
     while not await asyncio.to_thread(_switched, new):
-        await fold_until(new, log, await log.ends(new.topics))
+        await fold_until(new, log, await log.ends(new.topics), batch=batch)
     return new.schema
 
 
-async def fold_until(new: Projection, log: Log, ends: Mapping[Partition, int]) -> None:
+async def fold_until(
+    new: Projection, log: Log, ends: Mapping[Partition, int], *, batch: int = BATCH
+) -> None:
     """Fold what stands before the given offsets, and nothing after them.
 
     Raises:
@@ -55,7 +62,7 @@ async def fold_until(new: Projection, log: Log, ends: Mapping[Partition, int]) -
         DatabaseUnavailable: If Postgres does not answer.
         SupersededOwner: If another process moves these tables now.
     """
-    async with contextlib.aclosing(log.read(new.next_offsets, batch=BATCH, until=ends)) as batches:
+    async with contextlib.aclosing(log.read(new.next_offsets, batch=batch, until=ends)) as batches:
         async for records in batches:
             before = [one for one in records if one.offset < ends[one.topic, one.partition]]
             if before:

@@ -23,6 +23,7 @@ from projections import answers, live, positions
 from projections.answers import ANSWERS
 from projections.database import Database
 from projections.fold import CODE_VERSION, TABLES
+from projections.positions import Source
 from projections.projection import Projection
 from projections.rebuild import fold_until
 from projections.tables import Table
@@ -67,11 +68,11 @@ async def verify(database: Database, log: Log) -> Verified:
         Refused: If another verification runs.
     """
     cluster, topic_ids = await log.identity()
+    source = Source(cluster=cluster, topic_ids=topic_ids)
     with database.snapshot() as connection:
         await asyncio.to_thread(_alone, connection)
         schema = await asyncio.to_thread(_comparable, connection)
-        source = positions.source_of(connection, schema)
-        if (cluster, topic_ids) != (source.cluster, topic_ids | source.topic_ids):
+        if not positions.made_from(connection, schema, source):
             raise ClusterChanged("The tables were made from another log than the one here.")
         await asyncio.to_thread(_drop_leftovers, database)
         ends = positions.reached(connection, schema)

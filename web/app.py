@@ -18,6 +18,7 @@ from web.api import (
     entries,
     health,
     jobs,
+    letters,
     models,
     openai,
     people,
@@ -53,6 +54,7 @@ API: tuple[Operation, ...] = (
     *openai.OPERATIONS,
     *health.OPERATIONS,
     *contracts.OPERATIONS,
+    *letters.OPERATIONS,
 )
 ALL: tuple[Operation, ...] = (*API, *PAGES)
 

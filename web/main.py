@@ -18,6 +18,7 @@ from web import rates
 from web.app import build
 from web.inference import Inference
 from web.live.hub import Hub
+from web.live.kept import Kept
 from web.live.queues import Queues
 from web.remembered import Remembered
 from web.services import Services, now, tailing
@@ -85,6 +86,7 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
             database=database,
             vault=Vault(database, kek),
             hub=hub,
+            kept=Kept(log),
             queues=queues,
             sessions=Sessions(database, access_secret(kek), now),
             inference=inference,

@@ -17,6 +17,7 @@ from streams.log import Log
 from vault.sealing import Vault
 from web.inference import Inference
 from web.live.hub import Hub
+from web.live.kept import Kept
 from web.live.queues import Queues
 from web.rates import Rates
 from web.remembered import Remembered
@@ -34,6 +35,7 @@ class Services:
     database: Database
     vault: Vault
     hub: Hub
+    kept: Kept
     queues: Queues
     sessions: Sessions
     inference: Inference

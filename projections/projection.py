@@ -1,6 +1,7 @@
 """One schema of tables on its way along the log: rows and positions move in one transaction."""
 
 import asyncio
+import datetime
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Self
@@ -35,6 +36,7 @@ class Projection:
         self.parked: set[Subject] = set()
         self.dropped: set[Place] = set()  # records that an operator gave up
         self.trouble = Trouble()
+        self.answers_since: datetime.datetime | None = None  # what is older is not worth writing
 
     @classmethod
     def of_active(cls, database: Database, source: Source, owner: str) -> Self:
@@ -165,7 +167,7 @@ class Projection:
             if error is not None:
                 raise error
         with self._batch() as connection:
-            write(connection, self.schema, kept)
+            write(connection, self.schema, kept, since=self.answers_since)
             moved = self._move(connection, records)
         self.next_offsets |= moved
 

@@ -17,6 +17,7 @@ from projections import answers, live, points, positions, readiness, unparking
 from projections.database import Database, migrate, open_database
 from projections.fold import CODE_VERSION, FOLDED
 from projections.metrics import METRICS
+from projections.pace import collect_seldom, read_ahead
 from projections.positions import Source
 from projections.projection import Projection
 from projections.readiness import Trouble
@@ -46,6 +47,7 @@ def main(settings: Settings) -> None:
 
 
 async def _main(settings: Settings) -> None:
+    collect_seldom()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -139,7 +141,7 @@ class Follower:
         projection = self._projection
         try:
             await asyncio.to_thread(projection.resume)
-            batches = self._log.read(projection.next_offsets, batch=BATCH)
+            batches = read_ahead(self._log.read(projection.next_offsets, batch=BATCH))
             async with contextlib.aclosing(batches):
                 async for records in batches:
                     if self._stop.is_set():

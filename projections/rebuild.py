@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from projections import answers, live, positions
 from projections.database import Database
+from projections.pace import read_ahead
 from projections.positions import Source
 from projections.projection import Projection
 from schemas.positions import Partition
@@ -46,6 +47,7 @@ async def rebuild(database: Database, log: Log, *, batch: int = BATCH) -> str:
     cluster, topic_ids = await log.identity()
     source = Source(cluster=cluster, topic_ids=topic_ids)
     new = await asyncio.to_thread(Projection.of_rebuild, database, source, uuid4().hex)
+    new.answers_since = datetime.datetime.now(datetime.UTC) - answers.KEPT
     await fold_until(new, log, await log.ends(new.topics), batch=batch)
     while not await asyncio.to_thread(_switched, new):
         await fold_until(new, log, await log.ends(new.topics), batch=batch)
@@ -62,7 +64,8 @@ async def fold_until(
         DatabaseUnavailable: If Postgres does not answer.
         SupersededOwner: If another process moves these tables now.
     """
-    async with contextlib.aclosing(log.read(new.next_offsets, batch=batch, until=ends)) as batches:
+    batches = read_ahead(log.read(new.next_offsets, batch=batch, until=ends))
+    async with contextlib.aclosing(batches):
         async for records in batches:
             before = [one for one in records if one.offset < ends[one.topic, one.partition]]
             if before:

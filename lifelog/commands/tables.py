@@ -64,9 +64,11 @@ def verify(*, context: Context | None = None) -> None:
 def _asked(context: Context, ask: "Callable[[Database, Log], Awaitable[T]]") -> T:
     """What is answered by whoever needs the database and the log."""
     from projections.database import open_database
+    from projections.pace import collect_seldom
     from streams.log import Log
 
     settings = context.full
+    collect_seldom()
 
     async def asked() -> T:
         opened = Log.open(settings.kafka, prefix=settings.prefix, source="/lifelog/tables")

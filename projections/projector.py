@@ -27,6 +27,8 @@ from schemas.settings import Settings
 from streams.log import Log
 
 BATCH = 1_000  # records of one transaction
+FEW = 100  # records: so small a transaction is nearly all overhead
+BREATH_S = 0.01  # after it: what comes meanwhile goes in one
 PAUSES_S = (0.1, 5.0)  # between tries while a server is away: at first, and at most
 NOTE_EVERY_S = 2.0
 MEASURE_EVERY_S = 10.0  # the lag; an idle reader has none
@@ -149,6 +151,7 @@ class Follower:
                     rest = projection.missing(records)
                     if rest:
                         await projection.settle(rest, self._log)
+                        await asyncio.sleep(BREATH_S if len(rest) < FEW else 0)
                     await self._tend(idle=not records)
         except SupersededOwner:
             if await asyncio.to_thread(projection.active):

@@ -21,8 +21,10 @@ SOURCE = Source(cluster="c", topic_ids={topic.name: f"id of {topic.name}" for to
 PLACE = "telemetry.metrics"
 
 
-@pytest.fixture
-def tables(database: Database) -> Projection:
+@pytest.fixture(params=[0, points.FEW], ids=["copied", "inserted"])
+def tables(database: Database, request, monkeypatch) -> Projection:
+    """Tables whose points are all written in one of the two ways."""
+    monkeypatch.setattr(points, "FEW", request.param)
     return Projection.of_active(database, SOURCE, "me")
 
 

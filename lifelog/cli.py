@@ -12,6 +12,7 @@ from lifelog.commands import (
     entries,
     jobs,
     keys,
+    letters,
     log,
     models,
     people,
@@ -19,6 +20,7 @@ from lifelog.commands import (
     replay,
     shares,
     stack,
+    tables,
     talk,
     workers,
 )
@@ -48,6 +50,8 @@ def application() -> App:
         ("models", models),
         ("keys", keys),
         ("audit", audit),
+        ("dead-letters", letters),
+        ("projections", tables),
     ):
         branch = App(name=name, help=(module.__doc__ or "").strip())
         module.register(branch)

@@ -23,7 +23,7 @@ NOT_OWNERS = (ForgedCommand.code, KeyReused.code, RecordCorrupt.code)
 
 
 class AnswerRow(msgspec.Struct, frozen=True, kw_only=True):
-    """The first event that answers a command."""
+    """The first event of a topic that answers a command."""
 
     topic: str  # the command's
     partition: int
@@ -48,14 +48,15 @@ class AnswerRow(msgspec.Struct, frozen=True, kw_only=True):
 ANSWERS = Table(
     "answers",
     AnswerRow,
-    key=("topic", "partition", "command_offset"),
+    # With the event's topic: where two answer, the row must not tell which of them came first.
+    key=("topic", "partition", "command_offset", "event_topic"),
     indexes=("command_id", "at"),
     append_only=True,
 )
 
 
 def project(rows: Rows, recorded: Recorded) -> None:
-    """Keep the first event that answers a command."""
+    """Keep the first event of this topic that answers a command."""
     envelope, event = recorded.envelope, recorded.data
     commands = BY_NAME[recorded.topic].answers
     if commands is None or envelope.answers is None or envelope.command is None:
@@ -98,7 +99,8 @@ def find(connection: Connection, command_id: str) -> AnswerRow | None:
         connection,
         AnswerRow,
         "SELECT * FROM answers WHERE command_id = :it"
-        " AND (code IS NULL OR NOT code = ANY(:others)) ORDER BY command_offset LIMIT 1",
+        " AND (code IS NULL OR NOT code = ANY(:others))"
+        " ORDER BY command_offset, event_topic LIMIT 1",
         it=command_id,
         others=list(NOT_OWNERS),
     )
@@ -110,7 +112,7 @@ def at(connection: Connection, command: Position) -> AnswerRow | None:
         connection,
         AnswerRow,
         "SELECT * FROM answers WHERE topic = :topic AND partition = :partition"
-        " AND command_offset = :offset",
+        " AND command_offset = :offset ORDER BY event_topic LIMIT 1",
         topic=command.topic,
         partition=command.partition,
         offset=command.offset,

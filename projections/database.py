@@ -127,7 +127,10 @@ def _translated() -> Iterator[None]:
         yield
     except LifelogError:
         raise
-    except (sa.exc.DataError, sa.exc.IntegrityError) as error:
+    except (
+        *(sa.exc.DataError, sa.exc.IntegrityError),
+        *(postgres.DataError, postgres.IntegrityError),  # of a COPY, which SQLAlchemy does not see
+    ) as error:
         raise RecordCorrupt(f"Postgres refuses a value: {_cause(error)}") from error
     except sa.exc.ProgrammingError as error:
         if isinstance(error.orig, (postgres.UndefinedTable, postgres.InvalidSchemaName)):
@@ -135,7 +138,10 @@ def _translated() -> Iterator[None]:
                 "Postgres does not have this version's tables yet: start the stack."
             ) from error
         raise
-    except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
+    except (
+        *(sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError),
+        *(postgres.OperationalError, postgres.InterfaceError),
+    ) as error:
         raise DatabaseUnavailable(
             f"Postgres does not answer ({_cause(error)}): try again in a moment."
         ) from error

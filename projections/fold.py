@@ -1,5 +1,7 @@
 """Every read model, and how a batch of records becomes rows."""
 
+import datetime
+import functools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -27,7 +29,7 @@ from schemas.topics import TOPICS, Topic
 
 # The version of the folds and tables: raise it with every change of either, and the projector
 # makes the tables anew from the log when it starts.
-CODE_VERSION = 4
+CODE_VERSION = 5
 
 MODELS: tuple[ReadModel, ...] = (
     jobs.MODEL,
@@ -64,12 +66,23 @@ def touched(records: Iterable[Recorded]) -> dict[Table[Any], set[Key]]:
     """The keys of the rows that some records are about."""
     found: dict[Table[Any], set[Key]] = {}
     for recorded in records:
-        for model in _OF_TOPIC[recorded.topic]:
-            for table in model.tables:
-                key = None if table.append_only else table.touched(recorded)
-                if key is not None:
-                    found.setdefault(table, set()).add(key)
+        for table in _loaded(recorded.topic, type(recorded.data)):
+            key = table.touched(recorded)
+            if key is not None:
+                found.setdefault(table, set()).add(key)
     return found
+
+
+@functools.cache
+def _loaded(topic: str, kind: type) -> tuple[Table[Any], ...]:
+    """The tables whose rows a kind of record may be about, and that are loaded before its fold."""
+    return tuple(
+        table
+        for model in _OF_TOPIC[topic]
+        for table in model.tables
+        if not table.append_only
+        and all(name == "partition" or hasattr(kind, name) for name in table.key)
+    )
 
 
 def fold(rows: Rows, records: Iterable[Recorded]) -> None:
@@ -90,8 +103,20 @@ def fold(rows: Rows, records: Iterable[Recorded]) -> None:
                 ) from error
 
 
-def write(connection: Connection, live: str, records: Sequence[Recorded]) -> None:
+def write(
+    connection: Connection,
+    live: str,
+    records: Sequence[Recorded],
+    *,
+    since: datetime.datetime | None = None,
+) -> None:
     """Load the touched rows, fold the records, write what changed: a statement a table each way.
+
+    Args:
+        connection: In the transaction that moves the positions.
+        live: The schema.
+        records: In the order of the log.
+        since: Answers of before are not written: `answers.prune` would forget them at once.
 
     Raises:
         RecordCorrupt: If a record cannot be folded, or Postgres cannot hold what it says.
@@ -101,4 +126,7 @@ def write(connection: Connection, live: str, records: Sequence[Recorded]) -> Non
         rows.put_loaded(table, table.load(connection, live, keys))
     fold(rows, records)
     for table, changed in rows.changed().items():
-        table.write(connection, live, list(changed.values()))
+        found = list(changed.values())
+        if since is not None and table is answers.ANSWERS:
+            found = [row for row in found if row.at >= since]
+        table.write(connection, live, found)

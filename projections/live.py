@@ -55,12 +55,10 @@ def active(connection: Connection) -> tuple[str, int] | None:
     return None if row is None else (row.active_schema, row.code_version)
 
 
-def make(connection: Connection) -> str:
+def make(connection: Connection, prefix: str = PREFIX) -> str:
     """Make a new schema with empty tables, and return its name. Nobody reads it yet."""
-    numbers = connection.execute(
-        sa.text("SELECT substr(nspname, 7)::int FROM pg_namespace WHERE nspname ~ '^live_v[0-9]+$'")
-    ).scalars()
-    live = f"{PREFIX}{max(numbers, default=0) + 1}"
+    numbers = [int(name.removeprefix(prefix)) for name in _named(connection, prefix)]
+    live = f"{prefix}{max(numbers, default=0) + 1}"
     connection.execute(sa.text(f"CREATE SCHEMA {live}"))
     for table in TABLES:
         if table.schema is None:
@@ -85,17 +83,59 @@ def activate(connection: Connection, live: str) -> None:
         connection.execute(sa.text(f"CREATE VIEW public.{name} AS {query.format(live=live)}"))
 
 
-def drop_others(connection: Connection) -> None:
-    """Drop every schema of tables but the active one, with its positions."""
+def unfinished(connection: Connection) -> str | None:
+    """The schema that a rebuild by this code has begun and nobody reads yet."""
+    found: str | None = connection.execute(
+        sa.text("SELECT schema FROM projections.rebuilds WHERE code_version = :code"),
+        {"code": CODE_VERSION},
+    ).scalar()
+    return found
+
+
+def begin(connection: Connection) -> str:
+    """Make a new schema and note that a rebuild fills it."""
+    live = make(connection)
+    connection.execute(
+        sa.text("INSERT INTO projections.rebuilds (schema, code_version) VALUES (:live, :code)"),
+        {"live": live, "code": CODE_VERSION},
+    )
+    return live
+
+
+def finish(connection: Connection, live: str) -> None:
+    """Let readers see the schema that a rebuild has filled."""
+    activate(connection, live)
+    connection.execute(
+        sa.text("DELETE FROM projections.rebuilds WHERE schema = :live"), {"live": live}
+    )
+
+
+def drop_others(connection: Connection, *, keep: str | None = None) -> None:
+    """Drop every schema of tables but the active one and one to keep, with its positions."""
     known = active(connection)
-    others = connection.execute(
-        sa.text("SELECT nspname FROM pg_namespace WHERE nspname ~ '^live_v[0-9]+$'")
-    ).scalars()
-    for live in list(others):
-        if known is not None and live != known[0]:
-            connection.execute(sa.text(f"DROP SCHEMA {live} CASCADE"))
-            for table in ("positions", "parked", "readiness"):
-                connection.execute(
-                    sa.text(f"DELETE FROM projections.{table} WHERE schema = :live"),
-                    {"live": live},
-                )
+    for live in _named(connection, PREFIX):
+        if known is not None and live not in {known[0], keep}:
+            drop(connection, live)
+
+
+def drop(connection: Connection, live: str) -> None:
+    """Drop a schema of tables with its positions and its parked records."""
+    connection.execute(sa.text(f"DROP SCHEMA {live} CASCADE"))
+    for table in ("positions", "parked", "readiness", "rebuilds"):
+        connection.execute(
+            sa.text(f"DELETE FROM projections.{table} WHERE schema = :live"), {"live": live}
+        )
+
+
+def drop_all(connection: Connection, prefix: str) -> None:
+    """Drop every schema whose name is a prefix and a number."""
+    for live in _named(connection, prefix):
+        drop(connection, live)
+
+
+def _named(connection: Connection, prefix: str) -> list[str]:
+    found = connection.execute(
+        sa.text("SELECT nspname FROM pg_namespace WHERE nspname ~ :pattern"),
+        {"pattern": f"^{prefix}[0-9]+$"},
+    )
+    return list(found.scalars())

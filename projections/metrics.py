@@ -2,7 +2,8 @@
 
 A point counts while no later attempt has taken its step over: an attempt that resumed from step 40
 leaves its predecessors' points up to 40 and supersedes those after. Points under a token that was
-never granted are not shown. The tables are shared by all versions of the live schema.
+never granted are not shown. The tables are shared by all versions of the live schema; points are
+kept by the day on which the broker appended them (`projections.points`).
 """
 
 # ruff: noqa: S608 - names in statements are ours; values are parameters
@@ -14,6 +15,7 @@ import msgspec
 from sqlalchemy.engine import Connection
 
 from projections.model import ReadModel
+from projections.points import Points
 from projections.tables import Rows, Table, first, select
 from schemas import topics
 from schemas.envelope import Recorded
@@ -31,7 +33,8 @@ class MetricRow(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     step: int
     value: float
-    at: datetime.datetime
+    at: datetime.datetime  # by the worker's clock
+    appended_on: datetime.date  # by the broker's, UTC: the partition
 
 
 class ProgressRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,10 +61,10 @@ class MetricPoint(msgspec.Struct, frozen=True, kw_only=True):
     fencing_token: int
 
 
-METRICS = Table(
+METRICS = Points(
     "metrics",
     MetricRow,
-    key=("job_id", "attempt", "fencing_token", "name", "step"),
+    key=("job_id", "attempt", "fencing_token", "name", "step", "appended_on"),
     schema=SHARED,
     append_only=True,
 )
@@ -73,6 +76,7 @@ def project(rows: Rows, recorded: Recorded) -> None:
     event = recorded.data
     if not isinstance(event, TelemetryReported):
         return
+    day = recorded.timestamp.astimezone(datetime.UTC).date()
     for tick in event.ticks:
         for name, value in tick.metrics.items():
             row = MetricRow(
@@ -83,6 +87,7 @@ def project(rows: Rows, recorded: Recorded) -> None:
                 step=tick.step,
                 value=value,
                 at=tick.at,
+                appended_on=day,
             )
             rows.put(METRICS, row)
     if event.ticks:
@@ -109,8 +114,9 @@ def _advance(rows: Rows, event: TelemetryReported, tick: Tick) -> None:
     rows.put(PROGRESS, row)
 
 
-# The points that count: of a granted attempt, up to where the next ones resumed.
-_SHOWN = (
+# The points that count: of a granted attempt, up to where the next ones resumed. One that came
+# twice, before and after midnight, counts as it came first.
+SHOWN = (
     "SELECT DISTINCT ON (m.name, m.step) m.name, m.step, m.value, m.at, m.attempt,"
     " m.fencing_token FROM metrics m JOIN (SELECT job_id, attempt, fencing_token,"
     " min(from_step) OVER (PARTITION BY job_id ORDER BY fencing_token"
@@ -118,7 +124,7 @@ _SHOWN = (
     " FROM attempts WHERE job_id = :job) a USING (job_id, attempt, fencing_token)"
     " WHERE m.job_id = :job AND m.name = ANY(:names)"
     " AND (a.last_step IS NULL OR m.step <= a.last_step)"
-    " ORDER BY m.name, m.step, m.fencing_token DESC"
+    " ORDER BY m.name, m.step, m.fencing_token DESC, m.appended_on"
 )
 
 _PROGRESS = (
@@ -128,27 +134,18 @@ _PROGRESS = (
 
 
 def series(
-    connection: Connection, job_id: str, names: Sequence[str], *, max_points: int = 1_000
+    connection: Connection, job_id: str, names: Sequence[str]
 ) -> dict[str, list[MetricPoint]]:
-    """The shown points of a job by name, one a step, in order of steps.
+    """All shown points of a job by name, one a step, in order of steps.
+
+    Fewer of them, with what they stand for: `projections.sampling`.
 
     Args:
         connection: Of a snapshot.
         job_id: Whose.
         names: Which metrics; each has an entry in the answer.
-        max_points: Of each name: of a longer series every n-th point is given, and the last.
     """
-    found = select(
-        connection,
-        MetricPoint,
-        "SELECT name, step, value, at, attempt, fencing_token FROM (SELECT *,"
-        " row_number() OVER (PARTITION BY name ORDER BY step DESC) - 1 AS back,"
-        f" count(*) OVER (PARTITION BY name) AS points FROM ({_SHOWN}) s) p"
-        " WHERE back % ((points + :most - 1) / :most) = 0 ORDER BY name, step",
-        job=job_id,
-        names=list(names),
-        most=max_points,
-    )
+    found = select(connection, MetricPoint, SHOWN, job=job_id, names=list(names))
     answer: dict[str, list[MetricPoint]] = {name: [] for name in names}
     for point in found:
         answer[point.name].append(point)

@@ -21,6 +21,7 @@ READER = "projector"
 KEPT_BYTES = 500_000  # of the value, so that the letter fits a record; the rest stays on the log
 
 Subject = tuple[str, str]  # topic, subject
+Place = tuple[str, int, int]  # topic, partition, offset
 
 
 class Parked(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +35,11 @@ class Parked(msgspec.Struct, frozen=True, kw_only=True):
     error: str
     at: datetime.datetime
 
+    @property
+    def place(self) -> Place:
+        """Where it stands."""
+        return self.topic, self.partition, self.log_offset
+
 
 _INSERT = sa.text(
     'INSERT INTO projections.parked (schema, topic, partition, "offset", subject, code, error, at)'
@@ -45,6 +51,11 @@ def subject_of(recorded: Recorded) -> Subject | None:
     """What a record's successors share with it; None if it cannot be told."""
     subject = recorded.envelope.subject
     return None if subject is None else (recorded.topic, subject)
+
+
+def place_of(recorded: Recorded) -> Place:
+    """Where a record stands."""
+    return recorded.topic, recorded.partition, recorded.offset
 
 
 def fault(recorded: Recorded, parked: set[Subject]) -> LifelogError | None:
@@ -103,3 +114,11 @@ def of_schemas(connection: Connection, schemas: list[str]) -> list[Parked]:
         ' ORDER BY at, topic, partition, "offset"',
         schemas=schemas,
     )
+
+
+def dropped(connection: Connection) -> set[Place]:
+    """The records that an operator gave up: no tables are made of them, now or in a rebuild."""
+    found = connection.execute(
+        sa.text('SELECT topic, partition, "offset" FROM projections.dropped')
+    )
+    return {(topic, partition, offset) for topic, partition, offset in found}

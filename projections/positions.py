@@ -114,6 +114,21 @@ def resume(
     return _next(held)
 
 
+def hold(
+    connection: Connection, live: str, owner: str, *, topics: Collection[Topic] = FOLDED
+) -> None:
+    """Keep others from taking the positions over until the caller's transaction ends.
+
+    Raises:
+        SupersededOwner: If another process has claimed them already.
+    """
+    connection.execute(
+        sa.text("SELECT 1 FROM projections.positions WHERE schema = ANY(:schemas) FOR SHARE"),
+        {"schemas": schemas(live)},
+    )
+    resume(connection, live, owner, topics=topics)
+
+
 def move(
     connection: Connection,
     live: str,
@@ -156,11 +171,25 @@ def move(
     return after
 
 
+def made_from(connection: Connection, live: str, source: Source) -> bool:
+    """Whether a schema's own tables were made from this log."""
+    held = select(connection, _Held, _READ, schemas=[live])
+    return all(
+        (one.cluster, one.topic_id) == (source.cluster, source.topic_ids[one.topic]) for one in held
+    )
+
+
+def reached(connection: Connection, live: str) -> dict[Partition, int]:
+    """The next offset of every partition that a schema's own tables are made from."""
+    own = [topic for topic in FOLDED if schema_of(topic.name, live) == live]
+    return _next(_read(connection, live, own))
+
+
 def vector(connection: Connection) -> Vector:
     """Where the tables of a snapshot stand: a stream opened there misses and doubles nothing."""
     cluster = ""
     found = {topic.name: [0] * partitions(topic) for topic in FOLDED}
-    for one in select(connection, _Held, _READ, schemas=_active(connection)):
+    for one in select(connection, _Held, _READ, schemas=active_schemas(connection)):
         cluster = one.cluster
         found[one.topic][one.partition] = one.next_offset
     return Vector(cluster=cluster, next=found)
@@ -204,7 +233,7 @@ def _reached(database: Database, position: Position) -> bool:
     with database.snapshot() as connection:
         answer = connection.execute(
             _COMMAND_REACHED if topics else _EVENT_REACHED,
-            values | {"schemas": _active(connection)},
+            values | {"schemas": active_schemas(connection)},
         )
         return bool(answer.scalar_one_or_none())
 
@@ -224,7 +253,8 @@ _EVENT_REACHED = sa.text(
 _ACTIVE = sa.text("SELECT active_schema FROM public.lifelog_projection")
 
 
-def _active(connection: Connection) -> list[str]:
+def active_schemas(connection: Connection) -> list[str]:
+    """The schemas whose positions and parked records readers see."""
     live: str = connection.execute(_ACTIVE).scalar_one()
     return schemas(live)
 

@@ -1,6 +1,7 @@
 """One schema of tables on its way along the log: rows and positions move in one transaction."""
 
 import asyncio
+import datetime
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Self
@@ -11,8 +12,9 @@ from sqlalchemy.engine import Connection
 from projections import live, parking, positions
 from projections.database import Database
 from projections.fold import FOLDED, schema_of, write
-from projections.parking import Subject
+from projections.parking import Place, Subject
 from projections.positions import Source
+from projections.readiness import Trouble
 from schemas.envelope import Recorded
 from schemas.errors import LifelogError, RecordCorrupt
 from schemas.positions import Partition
@@ -21,7 +23,7 @@ from streams.log import Log
 
 
 class Projection:
-    """What one owner moves along the log. Open it with `of_active` or `of_new`."""
+    """What one owner moves along the log. Open it with `of_active`, `of_rebuild` or `of_new`."""
 
     def __init__(
         self, database: Database, schema: str, owner: str, topics: Collection[Topic]
@@ -32,6 +34,9 @@ class Projection:
         self.topics = topics
         self.next_offsets: dict[Partition, int] = {}  # to fold
         self.parked: set[Subject] = set()
+        self.dropped: set[Place] = set()  # records that an operator gave up
+        self.trouble = Trouble()
+        self.answers_since: datetime.datetime | None = None  # what is older is not worth writing
 
     @classmethod
     def of_active(cls, database: Database, source: Source, owner: str) -> Self:
@@ -52,16 +57,36 @@ class Projection:
             return cls(database, schema, owner, FOLDED).claim(connection, source)
 
     @classmethod
-    def of_new(cls, database: Database, source: Source, owner: str) -> Self:
+    def of_new(
+        cls, database: Database, source: Source, owner: str, *, prefix: str = live.PREFIX
+    ) -> Self:
         """Make empty tables that nobody reads yet. Those that all versions share stay untouched.
 
         Raises:
             DatabaseUnavailable: If Postgres does not answer.
         """
         with database.begin() as connection:
-            schema = live.make(connection)
-            own = [topic for topic in FOLDED if schema_of(topic.name, schema) == schema]
-            return cls(database, schema, owner, own).claim(connection, source)
+            schema = live.make(connection, prefix)
+            return cls(database, schema, owner, _own(schema)).claim(connection, source)
+
+    @classmethod
+    def of_rebuild(cls, database: Database, source: Source, owner: str) -> Self:
+        """Go on with the tables that a rebuild by this code has begun, or begin with empty ones.
+
+        Whoever fills them now stops at its next batch.
+
+        Raises:
+            DatabaseUnavailable: If Postgres does not answer.
+        """
+        with database.begin() as connection:
+            connection.execute(sa.text("LOCK TABLE projections.rebuilds IN EXCLUSIVE MODE"))
+            schema = live.unfinished(connection)
+            if schema is not None and not positions.made_from(connection, schema, source):
+                live.drop(connection, schema)
+                schema = None
+            live.drop_others(connection, keep=schema)
+            schema = schema or live.begin(connection)
+            return cls(database, schema, owner, _own(schema)).claim(connection, source)
 
     def claim(self, connection: Connection, source: Source) -> Self:
         """Take the positions over, in a transaction of the caller's.
@@ -72,10 +97,14 @@ class Projection:
         self.next_offsets = positions.claim(
             connection, self.schema, self.owner, source, topics=self.topics
         )
-        for one in parking.of_schemas(connection, positions.schemas(self.schema)):
-            if one.subject is not None:
-                self.parked.add((one.topic, one.subject))
+        self.look_up_parked(connection)
         return self
+
+    def look_up_parked(self, connection: Connection) -> None:
+        """Read which records are parked or dropped."""
+        found = parking.of_schemas(connection, positions.schemas(self.schema))
+        self.parked = {(one.topic, one.subject) for one in found if one.subject is not None}
+        self.dropped = parking.dropped(connection)
 
     def resume(self) -> None:
         """Read the positions again, after an outage.
@@ -132,12 +161,13 @@ class Projection:
             DatabaseUnavailable: If Postgres does not answer; whether anything has changed,
                 `resume` tells.
         """
-        for recorded in records:
+        kept = [one for one in records if parking.place_of(one) not in self.dropped]
+        for recorded in kept:
             error = parking.fault(recorded, self.parked)
             if error is not None:
                 raise error
         with self._batch() as connection:
-            write(connection, self.schema, records)
+            write(connection, self.schema, kept, since=self.answers_since)
             moved = self._move(connection, records)
         self.next_offsets |= moved
 
@@ -150,6 +180,7 @@ class Projection:
         subject = parking.subject_of(recorded)
         if subject is not None:
             self.parked.add(subject)
+        self.trouble.note(error)
 
     @contextmanager
     def _batch(self) -> Iterator[Connection]:
@@ -166,3 +197,8 @@ class Projection:
         return positions.move(
             connection, self.schema, self.owner, before=self.next_offsets, records=records
         )
+
+
+def _own(schema: str) -> list[Topic]:
+    """The topics whose rows are a schema's own."""
+    return [topic for topic in FOLDED if schema_of(topic.name, schema) == schema]

@@ -2,6 +2,7 @@
 
 It waits out an outage of Kafka or Postgres, goes past a record that cannot be folded, makes the
 tables anew when its code is newer than they are, and stops when another projector has taken over.
+Between two batches it does what operators ask of parked records, and forgets what is not kept.
 """
 
 import asyncio
@@ -12,20 +13,26 @@ import signal
 import time
 from uuid import uuid4
 
-from projections import answers, live, readiness
+from projections import answers, live, points, positions, readiness, unparking
 from projections.database import Database, migrate, open_database
 from projections.fold import CODE_VERSION, FOLDED
+from projections.metrics import METRICS
+from projections.pace import collect_seldom, read_ahead
 from projections.positions import Source
 from projections.projection import Projection
+from projections.readiness import Trouble
 from projections.rebuild import rebuild
 from schemas.errors import SupersededOwner, Unavailable
 from schemas.settings import Settings
 from streams.log import Log
 
 BATCH = 1_000  # records of one transaction
+FEW = 100  # records: so small a transaction is nearly all overhead
+BREATH_S = 0.01  # after it: what comes meanwhile goes in one
 PAUSES_S = (0.1, 5.0)  # between tries while a server is away: at first, and at most
 NOTE_EVERY_S = 2.0
 MEASURE_EVERY_S = 10.0  # the lag; an idle reader has none
+ORDERS_EVERY_S = 1.0  # of operators, about parked records
 PRUNE_EVERY_S = 3_600.0
 
 _logger = logging.getLogger(__name__)
@@ -42,6 +49,7 @@ def main(settings: Settings) -> None:
 
 
 async def _main(settings: Settings) -> None:
+    collect_seldom()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -62,14 +70,17 @@ async def run(database: Database, log: Log, *, stop: asyncio.Event) -> None:
     owner = uuid4().hex
     projection: Projection | None = None
     pause = Pause(stop)
+    trouble = Trouble()
     while not stop.is_set():
         try:
             if projection is None:
                 projection = await _claimed(database, log, owner)
+                projection.trouble = trouble
             await Follower(projection, log, stop).follow()
             if not await asyncio.to_thread(projection.active):
                 projection = None  # a rebuild was switched to
         except Unavailable as error:
+            trouble.note(error)
             await pause.after(error)
 
 
@@ -116,7 +127,7 @@ class Follower:
         self._log = log
         self._stop = stop
         self._lag = 0
-        self._due: dict[str, float] = {"note": 0.0, "measure": 0.0, "prune": 0.0}
+        self._due = dict.fromkeys(("note", "measure", "orders", "prune"), 0.0)
         self._log_error: str | None = None
 
     async def follow(self) -> None:
@@ -132,7 +143,7 @@ class Follower:
         projection = self._projection
         try:
             await asyncio.to_thread(projection.resume)
-            batches = self._log.read(projection.next_offsets, batch=BATCH)
+            batches = read_ahead(self._log.read(projection.next_offsets, batch=BATCH))
             async with contextlib.aclosing(batches):
                 async for records in batches:
                     if self._stop.is_set():
@@ -140,6 +151,7 @@ class Follower:
                     rest = projection.missing(records)
                     if rest:
                         await projection.settle(rest, self._log)
+                        await asyncio.sleep(BREATH_S if len(rest) < FEW else 0)
                     await self._tend(idle=not records)
         except SupersededOwner:
             if await asyncio.to_thread(projection.active):
@@ -147,7 +159,7 @@ class Follower:
                 await asyncio.to_thread(projection.resume)
 
     async def _tend(self, *, idle: bool) -> None:
-        """Measure, note and prune when it is time; none of it may hold up the fold."""
+        """Measure, note, unpark and prune when it is time; none of it may hold up the fold."""
         if self._is_due("measure", MEASURE_EVERY_S):
             await self._measure()
         if idle and self._log_error is None:
@@ -155,6 +167,8 @@ class Follower:
         try:
             if self._is_due("note", NOTE_EVERY_S):
                 await asyncio.to_thread(self._note)
+            if self._is_due("orders", ORDERS_EVERY_S):
+                await unparking.carry_out(self._projection, self._log)
             if self._lag == 0 and self._is_due("prune", PRUNE_EVERY_S):
                 await asyncio.to_thread(self._prune)
         except Unavailable as error:
@@ -180,9 +194,16 @@ class Follower:
 
     def _note(self) -> None:
         with self._projection.database.begin() as connection:
-            readiness.note(connection, self._projection.schema, self._lag, self._log_error)
+            schema = self._projection.schema
+            shown = [schema, *(one for one in positions.schemas(schema) if one != schema)]
+            trouble = self._projection.trouble
+            readiness.note(connection, shown, self._lag, self._log_error, trouble)
 
     def _prune(self) -> None:
-        before = datetime.datetime.now(datetime.UTC) - answers.KEPT
+        now = datetime.datetime.now(datetime.UTC)
+        schema = self._projection.schema
         with self._projection.database.begin() as connection:
-            answers.prune(connection, self._projection.schema, before)
+            answers.prune(connection, schema, now - answers.KEPT)
+        with self._projection.database.begin() as connection:
+            for day in points.forget(connection, METRICS.in_schema(schema), now):
+                _logger.info("The points of %s are no longer kept.", day)

@@ -7,6 +7,7 @@ writer may add optional ones. A payload of an older version is put in the words 
 """
 
 import datetime
+import functools
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -91,26 +92,43 @@ def decode_headers(headers: Headers) -> Envelope:
         RecordCorrupt: If a required attribute is missing or cannot be read.
     """
     try:
-        found = {name: value.decode() for name, value in headers}
-        answers = found.get("answers")
+        # Spelled out, and what few values have is decoded once: a third of a fold's time was here.
+        found = dict(headers)
+        value = found.get
+        answers, subject, body_hash = value("answers"), value("ce_subject"), value("body-hash")
+        trace, mac, command = value("traceparent"), value("mac"), value("command")
         return Envelope(
-            id=found["ce_id"],
-            type=found["ce_type"],
-            source=found["ce_source"],
-            time=datetime.datetime.fromisoformat(found["ce_time"]),
-            subject=found.get("ce_subject"),
+            id=found["ce_id"].decode(),
+            type=_word(found["ce_type"]) or "",
+            source=_word(found["ce_source"]) or "",
+            time=datetime.datetime.fromisoformat(found["ce_time"].decode()),
+            subject=None if subject is None else subject.decode(),
+            owner=_word(value("owner")),
+            traceparent=None if trace is None else trace.decode(),
+            issuer=_word(value("issuer")),
+            mac=None if mac is None else mac.decode(),
+            body_hash=None if body_hash is None else body_hash.decode(),
             answers=None if answers is None else int(answers),
-            version=_version(found.get("ce_dataschema", "")),
-            **{field: found.get(header) for field, header in _PLAIN.items()},
+            command=None if command is None else command.decode(),
+            decider=_word(value("decider")),
+            version=_version(value("ce_dataschema")),
         )
     except KeyError as error:
         raise RecordCorrupt(f"The record has no {error.args[0]} header.") from error
-    except (UnicodeDecodeError, ValueError) as error:
+    except (AttributeError, UnicodeDecodeError, ValueError) as error:
         raise RecordCorrupt(f"A header of the record cannot be read: {error}") from error
 
 
-def _version(name: str) -> int | None:
+@functools.lru_cache(maxsize=4_096)
+def _word(value: bytes | None) -> str | None:
+    """A value that many records share."""
+    return None if value is None else value.decode()
+
+
+@functools.lru_cache(maxsize=1_024)
+def _version(value: bytes | None) -> int | None:
     """Which version of a type one of our schemas is; None for a name that is not ours."""
+    name = "" if value is None else value.decode()
     if not name.startswith(SCHEMA_URN):
         return None
     version = int(name.rpartition(":")[2])

@@ -28,6 +28,7 @@ LifelogError
 │   ├── StaleReport            a report that quotes a superseded fencing token
 │   ├── ForgedCommand          a command whose MAC or issuer does not hold
 │   ├── RevisionConflict       the named parent is not the newest revision
+│   ├── PositionExpired        a position older than what the log still keeps
 │   └── SupersededOwner        another process took over the work of this one
 ├── NotBuilt               a part that does not exist yet
 ├── Unavailable            a server we need does not answer; try again
@@ -303,6 +304,16 @@ class RevisionConflict(Refused):
     """The named parent is not the newest revision: read the entry again."""
 
     code = "revision-conflict"
+
+
+class PositionExpired(Refused):
+    """The position is older than what is kept: begin at the earliest that is."""
+
+    code = "position-expired"
+
+    def __init__(self, detail: str = "", /, *, earliest: str = "") -> None:
+        super().__init__(detail)
+        self.earliest = earliest  # in the form of the position that was refused
 
 
 class SupersededOwner(Refused):

@@ -19,6 +19,7 @@ from web.api import (
     entries,
     health,
     jobs,
+    letters,
     models,
     openai,
     people,
@@ -55,6 +56,7 @@ API: tuple[Operation, ...] = (
     *health.OPERATIONS,
     *contracts.OPERATIONS,
     *audit.OPERATIONS,
+    *letters.OPERATIONS,
 )
 ALL: tuple[Operation, ...] = (*API, *PAGES)
 

@@ -58,6 +58,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     detail: str
     code: str  # of `docs/errors.md`: for programs, for ever
     errors: tuple[FieldFault, ...] = ()
+    earliest: str = ""  # of `position-expired`: the first position that is kept
 
 
 def status_of(error: errors.LifelogError) -> int:
@@ -81,6 +82,7 @@ def problem_of(error: errors.LifelogError) -> Problem:
         detail=error.detail,
         code=error.code,
         errors=faults,
+        earliest=error.earliest if isinstance(error, errors.PositionExpired) else "",
     )
 
 

@@ -21,6 +21,7 @@ from web import rates
 from web.app import build
 from web.inference import Inference
 from web.live.hub import Hub
+from web.live.kept import Kept
 from web.live.queues import Queues
 from web.past import Pasts
 from web.remembered import Remembered
@@ -96,6 +97,7 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
             quick=quick,
             vault=vault,
             hub=hub,
+            kept=Kept(log),
             queues=queues,
             pasts=Pasts(log, now),
             sessions=Sessions(database, quick, access_secret(kek), now),

@@ -19,6 +19,7 @@ from streams.log import Log
 from vault.sealing import Vault
 from web.inference import Inference
 from web.live.hub import Hub
+from web.live.kept import Kept
 from web.live.queues import Queues
 from web.past import Pasts
 from web.rates import Rates
@@ -39,6 +40,7 @@ class Services:
     quick: Quick
     vault: Vault
     hub: Hub
+    kept: Kept
     queues: Queues
     pasts: Pasts
     sessions: Sessions

@@ -1,4 +1,4 @@
-"""The log and what is made of it: `events tail|schema`, `projections rebuild`."""
+"""What happened, as it is on the log: `events tail|schema`."""
 
 import msgspec
 from cyclopts import App
@@ -12,9 +12,6 @@ def register(app: App) -> None:
     events.command(tail)
     events.command(schema)
     app.command(events)
-    projections = App(name="projections", help="The tables that are made from the log.")
-    projections.command(rebuild)
-    app.command(projections)
 
 
 def tail(*, job: str | None = None, context: Context | None = None) -> None:
@@ -49,24 +46,3 @@ def schema(name: str, *, context: Context | None = None) -> None:
     if found is None:
         raise NotFound(f"There is no schema {name}. There are: {', '.join(sorted(TYPES))}")
     context.show(dict(found), msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
-
-
-def rebuild(*, context: Context | None = None) -> None:
-    """Make the tables anew from the log, and let readers see the new ones at once."""
-    import asyncio
-
-    from projections import rebuild as rebuilding
-    from projections.database import Database, open_database
-    from streams.log import Log
-
-    context = context or Context()
-    settings = context.full
-
-    async def rebuilt(database: Database) -> None:
-        opened = Log.open(settings.kafka, prefix=settings.prefix, source="/lifelog/rebuild")
-        async with opened as log:
-            await rebuilding.rebuild(database, log)
-
-    with open_database(settings.database) as database:
-        asyncio.run(rebuilt(database))
-    context.show({"rebuilt": True}, "The tables are made anew.")

@@ -17,7 +17,8 @@ import pytest
 
 from projections import jobs, live, readiness
 from projections.database import Database, open_database
-from projections.rebuild import fingerprints, rebuild
+from projections.rebuild import rebuild
+from projections.verify import fingerprints
 from schemas.envelope import Recorded
 from schemas.events import JobSucceeded, LeaseGranted
 from schemas.settings import Settings

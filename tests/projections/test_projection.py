@@ -12,7 +12,7 @@ from projections.database import Database
 from projections.fold import FOLDED
 from projections.positions import Source, wait_for
 from projections.projection import Projection
-from projections.rebuild import fingerprints
+from projections.verify import fingerprints
 from schemas import events, topics
 from schemas.envelope import Envelope, Recorded
 from schemas.errors import ClusterChanged, InvalidPosition, NotCaughtUp, SupersededOwner

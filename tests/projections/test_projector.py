@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from projections import jobs, live, parking, positions, projector, readiness
 from projections.database import Database, open_database
-from projections.rebuild import fingerprints, rebuild
+from projections.rebuild import rebuild
+from projections.verify import fingerprints
 from schemas import topics
 from schemas.errors import SupersededOwner
 from streams.log import Log, Note, create_topics

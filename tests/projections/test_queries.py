@@ -1,7 +1,10 @@
 """What the pages ask of the tables, on a real Postgres."""
 
+import msgspec
 import pytest
 import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as some
 
 from projections import (
     attempts,
@@ -11,6 +14,7 @@ from projections import (
     jobs,
     metrics,
     people,
+    sampling,
     scores,
     versions,
 )
@@ -118,18 +122,57 @@ def test_a_run_that_starts_over_hides_all_that_came_before(tables):
     assert [(point.step, point.fencing_token) for point in shown] == [(5, 8), (6, 8), (7, 8)]
 
 
-def test_a_long_series_is_thinned_and_ends_with_its_last_point(tables):
+def test_a_long_series_in_few_buckets_keeps_its_spikes_and_its_last_point(tables):
     story = Story()
     story.job(submitted("a"))
     story.job(granted("a", 1))
     for start in range(1, 1_000, 100):
         story.telemetry("a", 1, 1, range(start, start + 100))
+    story.job(granted("a", 2, attempt=2, from_step=500))
+    story.telemetry("a", 2, 2, [501])  # hides what the first attempt said after 500
     tables.apply(story.records)
     with tables.database.snapshot() as connection:
-        points = metrics.series(connection, "a", ["loss"], max_points=64)["loss"]
-    assert 32 <= len(points) <= 64
-    assert points[-1].step == 1_000
-    assert [point.step for point in points] == sorted(point.step for point in points)
+        whole = metrics.series(connection, "a", ["loss"])["loss"]
+        few = sampling.sampled(connection, "a", ["loss", "none"], 64)
+        all_of_them = sampling.sampled(connection, "a", ["loss"], 10_000)["loss"]
+    assert [point.step for point in whole] == [*range(1, 502)]
+    assert few["none"] == []
+    assert len(few["loss"]) == 64
+    assert sum(one.points for one in few["loss"]) == len(whole)
+    assert max(one.high for one in few["loss"]) == whole[-1].value == 2.501
+    assert (few["loss"][-1].step, few["loss"][-1].fencing_token) == (501, 2)
+    assert [(one.step, one.low, one.high) for one in all_of_them] == [
+        (point.step, point.value, point.value) for point in whole
+    ]
+
+
+@given(
+    steps=some.sets(some.integers(0, 10_000), min_size=1, max_size=60),
+    most=some.integers(1, 80),
+    data=some.data(),
+)
+@settings(
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+def test_postgres_and_memory_make_the_same_buckets(tables, steps, most, data):
+    job_id = f"job-{data.draw(some.uuids())}"
+    story = Story()
+    story.job(submitted(job_id))
+    story.job(granted(job_id, 1))
+    story.telemetry(job_id, 1, 1, sorted(steps), total=10_001)
+    tables.next_offsets = dict.fromkeys(tables.next_offsets, 0)  # each story begins its own log
+    with tables.database.begin() as connection:
+        connection.execute(sa.text("UPDATE projections.positions SET next_offset = 0"))
+    tables.apply(story.records)
+    with tables.database.snapshot() as connection:
+        made = sampling.sampled(connection, job_id, ["loss"], most)["loss"]
+        expected = sampling.buckets(metrics.series(connection, job_id, ["loss"])["loss"], most)
+    assert len(made) == len(expected) <= most
+    for one, other in zip(made, expected, strict=True):
+        assert one.mean == pytest.approx(other.mean)
+        assert msgspec.structs.replace(one, mean=0.0) == msgspec.structs.replace(other, mean=0.0)
 
 
 def test_a_jobs_attempts_and_history_tell_what_happened(tables):

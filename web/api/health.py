@@ -1,14 +1,16 @@
 """Whether the process lives, whether it can serve, and how every part of the system is."""
 
+import datetime
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Literal
 
 import anyio
+import msgspec
 from starlette.responses import Response
 
-from projections import positions, workers
+from projections import positions, readiness, workers
 from schemas.errors import LifelogError, LogUnavailable, NotBuilt, NotCaughtUp, Unavailable
 from schemas.positions import Vector
 from web.routing import Body, Operation, WebRequest, Wire, answer, queried, services
@@ -34,11 +36,23 @@ class Check(Wire, frozen=True, kw_only=True):
     milliseconds: float
 
 
+class Projecting(Wire, frozen=True, kw_only=True):
+    """What the projector last said of itself."""
+
+    seconds_ago: float
+    lag: int  # records between the tables and the end of the log
+    parked: int  # records that could not become rows
+    error: str | None  # of a server that it waits for
+    last_error: str | None  # the latest, over or not
+    last_error_at: datetime.datetime | None
+
+
 class Readiness(Wire, frozen=True, kw_only=True):
     """Whether requests can be served."""
 
     ready: bool
     checks: tuple[Check, ...]
+    projector: Projecting | None = None  # null: it never said anything, or the tables do not answer
 
 
 class Health(Wire, frozen=True, kw_only=True):
@@ -70,7 +84,8 @@ async def readyz(request: WebRequest) -> Response:
     checks = await _checked(services(request), {"log": _log, "database": _database})
     ready = all(check.ok for check in checks)
     status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
-    return answer(request, Readiness(ready=ready, checks=checks), status)
+    projector = await _projecting(services(request)) if checks[1].ok else None
+    return answer(request, Readiness(ready=ready, checks=checks, projector=projector), status)
 
 
 async def validate(request: WebRequest) -> Response:
@@ -113,6 +128,18 @@ async def _check(held: Services, name: str, probe: Probe) -> Check:
         detail, code = f"No answer within {CHECK_WITHIN_S:g} s.", "unavailable"
     took = (time.monotonic() - began) * 1_000
     return Check(name=name, ok=code is None, detail=detail, code=code, milliseconds=round(took, 1))
+
+
+async def _projecting(held: Services) -> Projecting | None:
+    """How the projector is; its lag and its errors make nobody unready."""
+    try:
+        found = await held.query(readiness.find)
+    except Unavailable:
+        return None
+    if found is None:
+        return None
+    told = msgspec.structs.asdict(found)
+    return Projecting(**{name: told[name] for name in Projecting.__struct_fields__})
 
 
 async def _log(held: Services) -> str:

@@ -140,6 +140,11 @@ class Hub:
             cluster=self.cluster, next={topic: list(one) for topic, one in self._next.items()}
         )
 
+    def holds(self, start: Vector) -> bool:
+        """Whether a reader at a position needs nothing of the log."""
+        floor = self._next | start.next
+        return all(self._ring.covers(topic, floor[topic]) for topic in self._next)
+
     @contextlib.contextmanager
     def expect(self, command_id: str) -> Iterator[Answers]:
         """Listen for the answer to a command; enter it before the command is appended."""

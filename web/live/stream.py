@@ -21,6 +21,7 @@ HEARTBEAT_S = 15  # a comment, so that proxies and clients know that the connect
 SEND_WITHIN_S = 30.0  # a reader that takes nothing for so long is cut
 CHECK_EVERY_S = 60.0  # whether the session still lets the reader in
 RETRY_MS = 1_000
+ELSEWHERE = Vector(cluster="", next={})  # no cluster's: the page is told to begin anew
 
 
 class StreamQuery(Body, frozen=True, kw_only=True):
@@ -46,6 +47,8 @@ async def stream(request: WebRequest) -> Response:
     token = request.headers.get("last-event-id") or wanted.from_
     start = followed(decode_vector(token)) if token else None
     held.hub.vector()  # 503 where the log was never reached, before the stream begins
+    if start is not None:
+        start = await held.kept.resumable(held.hub, start) or ELSEWHERE
     return EventSourceResponse(
         _checked(request, held.hub, interest, start),
         ping=HEARTBEAT_S,

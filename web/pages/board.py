@@ -7,7 +7,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from projections import history, jobs, metrics, pools, positions, versions, workers
+from projections import history, jobs, pools, positions, sampling, versions, workers
 from projections.history import JobEventRow
 from projections.jobs import JobRow
 from projections.versions import VersionNamed
@@ -192,7 +192,7 @@ def _told(connection: Any, row: JobRow, told: Forecast | None) -> Current:
         for one in history.of_job(connection, row.job_id)
         if (sentence := words.sentence(one.type, one.payload, one.at) or one.told) is not None
     ]
-    found = metrics.series(connection, row.job_id, ["loss"], max_points=POINTS)["loss"]
+    found = sampling.sampled(connection, row.job_id, ["loss"], POINTS)["loss"]
     position = position_of(row, told)
     runs = row.state in {"leased", "running"}
     return Current(
@@ -202,6 +202,6 @@ def _told(connection: Any, row: JobRow, told: Forecast | None) -> Current:
         end=None if told is None or (position is None and not runs) else told.end,
         waits_for=() if runs else waits_for(row, told),
         progress=progress_view(connection, row.job_id) if row.attempt else None,
-        points=[(one.step, round(one.value, 4), one.fencing_token) for one in found],
+        points=[(one.step, round(one.mean, 4), one.fencing_token) for one in found],
         events=tuple(events[::-1]),
     )

@@ -28,6 +28,7 @@ LifelogError
 │   ├── StaleReport            a report that quotes a superseded fencing token
 │   ├── ForgedCommand          a command whose MAC or issuer does not hold
 │   ├── RevisionConflict       the named parent is not the newest revision
+│   ├── PlaintextRefused       a person's text would reach a disk in the clear
 │   └── SupersededOwner        another process took over the work of this one
 ├── NotBuilt               a part that does not exist yet
 ├── Unavailable            a server we need does not answer; try again
@@ -300,6 +301,12 @@ class RevisionConflict(Refused):
     """The named parent is not the newest revision: read the entry again."""
 
     code = "revision-conflict"
+
+
+class PlaintextRefused(Refused):
+    """A text of a person would reach a disk in the clear."""
+
+    code = "plaintext-refused"
 
 
 class SupersededOwner(Refused):

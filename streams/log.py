@@ -195,6 +195,25 @@ class Log:
         """
         return await self._offsets(topics, AIOKafkaConsumer.beginning_offsets)
 
+    async def offsets_at(
+        self, topics: Iterable[Topic], at: datetime.datetime
+    ) -> dict[Partition, int]:
+        """The offset of the first record appended at a time or later; the end where none was.
+
+        Raises:
+            LogUnavailable: If no broker answers.
+        """
+        ends = await self.ends(topics := tuple(topics))
+        ms = round(at.timestamp() * 1000)
+
+        async def asked(
+            consumer: AIOKafkaConsumer, places: list[TopicPartition]
+        ) -> Mapping[Any, int]:
+            found = await consumer.offsets_for_times(dict.fromkeys(places, ms))
+            return {one: at.offset for one, at in found.items() if at is not None}
+
+        return ends | await self._offsets(topics, asked)
+
     async def identity(self) -> tuple[str, dict[str, str]]:
         """The cluster's id, and the id of each topic by its name.
 

@@ -145,16 +145,16 @@ ORDER BY attempts DESC, outcome, cause, code;
 -- 5. Each score of each version, beside that of the person's version before it.
 CREATE OR REPLACE VIEW quality_over_versions AS
 WITH told AS (
-    SELECT version_id, unnest(map_entries(scores)) AS score, registered_at AS at FROM versions
+    SELECT version_id, unnest(map_entries(scores)) AS score, registered_at AS told_at FROM versions
     UNION ALL
     SELECT
         version_id,
         unnest(map_entries(CAST(payload->'$.scores' AS MAP(VARCHAR, DOUBLE)))) AS score,
-        time AS at
+        time AS told_at
     FROM log
     WHERE topic = 'validations.events' AND type = 'lifelog.scores.recorded'
 ), newest AS (
-    SELECT version_id, score.key AS name, arg_max(score.value, at) AS value
+    SELECT version_id, score.key AS name, arg_max(score.value, told_at) AS value
     FROM told GROUP BY version_id, score.key
 )
 SELECT

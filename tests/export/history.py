@@ -26,7 +26,7 @@ from tests.streams.simulation import simulate
 SEED = 5
 JOBS = 24
 ABORTED = "lifelog.test.aborted"
-AT_ONCE = 25  # records of a transaction
+AT_ONCE = 100  # records of a transaction
 
 
 @dataclass(frozen=True)

@@ -73,25 +73,25 @@ async def test_every_committed_record_is_exported_once_with_its_envelope_and_pay
 
 
 async def test_a_second_run_writes_what_has_come_since_and_a_third_nothing(
-    log: Log, told: list[Written], folder: Path, kafka: str, prefix: str
+    growing: Log, beginning: list[Written], folder: Path, kafka: str, prefix: str
 ) -> None:
-    first = await export(log, folder, TOPICS)
+    first = await export(growing, folder, TOPICS)
     before = {path: path.read_bytes() for path in folder.glob("topic=*/day=*/*.parquet")}
-    late = [one for one in told if one.topic is topics.ENTRY_EVENTS]
+    late = [one for one in beginning if one.topic is topics.ENTRY_EVENTS]
     await append(kafka, prefix, late)
-    await until(log, TOPICS, lambda records: len(records) >= len(told) + len(late))
-    second = await export(log, folder, TOPICS)
-    third = await export(log, folder, TOPICS)
+    await until(growing, TOPICS, lambda records: len(records) >= len(beginning) + len(late))
+    second = await export(growing, folder, TOPICS)
+    third = await export(growing, folder, TOPICS)
 
-    assert first.records == len(told)
+    assert first.records == len(beginning)
     assert second.topics == {"entries.events": len(late)}
     assert (third.records, third.files) == (0, 0)
-    assert places(rows(folder)) == await committed(log)
+    assert places(rows(folder)) == await committed(growing)
     assert all(path.read_bytes() == data for path, data in before.items())
 
 
 async def test_a_run_that_is_killed_leaves_whole_files_and_the_next_goes_on(
-    log: Log, told: list[Written], folder: Path, kafka: str, prefix: str
+    log: Log, told: list[Written], folder: Path, kafka: str, standing: str
 ) -> None:
     """The process kills itself as it writes a file, each time one file further on."""
     code = (
@@ -117,7 +117,7 @@ async def test_a_run_that_is_killed_leaves_whole_files_and_the_next_goes_on(
     )
     lefts = []
     for at in (1, 4, 3):
-        command = [sys.executable, "-c", code, kafka, prefix, str(folder), str(at)]
+        command = [sys.executable, "-c", code, kafka, standing, str(folder), str(at)]
         killed = await asyncio.to_thread(subprocess.run, command, cwd=ROOT, check=False)
         assert killed.returncode == -9
         assert list((folder / WRITING).iterdir())
@@ -132,26 +132,28 @@ async def test_a_run_that_is_killed_leaves_whole_files_and_the_next_goes_on(
 
 
 async def test_topics_and_times_limit_a_run_and_the_next_goes_on_where_it_ended(
-    log: Log, told: list[Written], folder: Path, kafka: str, prefix: str
+    growing: Log, beginning: list[Written], folder: Path, kafka: str, prefix: str
 ) -> None:
     jobs = [topics.JOB_EVENTS]
-    middle = (await whole(log, jobs))[-1].timestamp + datetime.timedelta(milliseconds=1)
+    middle = (await whole(growing, jobs))[-1].timestamp + datetime.timedelta(milliseconds=1)
     await asyncio.sleep(0.05)
-    late = [one for one in told if one.topic is topics.JOB_EVENTS][:10]
+    late = [one for one in beginning if one.topic is topics.JOB_EVENTS][:10]
     await append(kafka, prefix, late)
     everything = await until(
-        log, jobs, lambda found: len({one.offset for one in found}) == jobs_told(told) + len(late)
+        growing,
+        jobs,
+        lambda found: len({one.offset for one in found}) == jobs_told(beginning) + len(late),
     )
-    await export(log, folder, jobs, until=middle)
-    assert len(rows(folder)) == jobs_told(told)
-    rest = await export(log, folder, jobs)
+    await export(growing, folder, jobs, until=middle)
+    assert len(rows(folder)) == jobs_told(beginning)
+    rest = await export(growing, folder, jobs)
     assert rest.topics == {"jobs.events": len(late)}
     assert len(rows(folder)) == len(everything)
     recent = folder.parent / "recent"
-    await export(log, recent, jobs, since=middle)
+    await export(growing, recent, jobs, since=middle)
     assert [one["offset"] for one in rows(recent)] == [one.offset for one in everything[-10:]]
     with pytest.raises(Refused, match="--since"):
-        await export(log, recent, jobs)
+        await export(growing, recent, jobs)
 
 
 def jobs_told(told: list[Written]) -> int:
@@ -208,9 +210,9 @@ async def test_one_run_at_a_time_writes_into_a_folder(log: Log, folder: Path) ->
 
 
 async def test_the_folder_of_another_log_is_left_alone(
-    log: Log, folder: Path, kafka: str, prefix: str
+    growing: Log, folder: Path, kafka: str, prefix: str
 ) -> None:
-    await export(log, folder, TOPICS)
+    await export(growing, folder, TOPICS)
     before = rows(folder)
     async with administration(kafka) as admin:
         await admin.delete_topics([prefix + "entries.events"])
@@ -221,7 +223,7 @@ async def test_the_folder_of_another_log_is_left_alone(
                 break
     await create_topics(kafka, prefix=prefix)
     with pytest.raises(ClusterChanged, match=r"entries\.events was recreated"):
-        await export(log, folder, TOPICS)
+        await export(growing, folder, TOPICS)
 
     assert rows(folder) == before
 
@@ -233,8 +235,8 @@ async def test_a_folder_that_cannot_be_written_is_named(log: Log, tmp_path: Path
 
 
 @pytest.fixture
-def operator(kafka: str, prefix: str, home, monkeypatch: pytest.MonkeyPatch) -> Context:
-    for name, value in {"KAFKA": kafka, "PREFIX": prefix, "DATABASE": "postgresql://x/y"}.items():
+def operator(kafka: str, standing: str, home, monkeypatch: pytest.MonkeyPatch) -> Context:
+    for name, value in {"KAFKA": kafka, "PREFIX": standing, "DATABASE": "postgresql://x/y"}.items():
         monkeypatch.setenv(f"LIFELOG_{name}", value)
     return Context(home=home.root, json=True)
 

@@ -3,7 +3,7 @@
     uv run examples/consumer.py localhost:29092 lifelog. /tmp/ends.json
 
 Runs until Ctrl-C, and with --once until the end of the log. What was counted and how far the log
-was read are one file, replaced in one step: whatever kills this, no record is counted twice or missed.
+was read are one file, replaced in one step: whatever kills this, nothing counts twice or is missed.
 """
 
 import asyncio

@@ -27,7 +27,7 @@ from schemas.topics import TOPICS, Topic
 
 # The version of the folds and tables: raise it with every change of either, and the projector
 # makes the tables anew from the log when it starts.
-CODE_VERSION = 3
+CODE_VERSION = 4
 
 MODELS: tuple[ReadModel, ...] = (
     jobs.MODEL,

@@ -54,6 +54,7 @@ LifelogError
 │   ├── SealBroken             a sealed text or key that was changed or moved
 │   ├── BackupCorrupt          a key backup that was changed or cut short
 │   ├── RecordCorrupt          a record that no schema reads
+│   ├── ParquetCorrupt         a Parquet file that was changed or cut short
 │   └── ClusterChanged         a topic was recreated: its history is not ours
 └── SetupFailed            the local stack cannot start
     ├── PortInUse              a port is taken
@@ -78,6 +79,7 @@ from schemas.faults.damage import (
     Damaged,
     KeyDestroyed,
     KeyMissing,
+    ParquetCorrupt,
     RecordCorrupt,
     SealBroken,
     WrongKey,
@@ -123,6 +125,7 @@ __all__ = [  # given on from `schemas.faults`; what is defined here needs no men
     "LifelogError",
     "NotEnoughData",
     "OutOfMemory",
+    "ParquetCorrupt",
     "PortInUse",
     "RecordCorrupt",
     "RunFailed",

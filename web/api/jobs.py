@@ -15,6 +15,7 @@ from schemas.errors import NotFound
 from schemas.types import ENDED, Cause, JobState, Priority, Scalar, StopReason
 from streams.queue.telling.forecast import AHEAD_AT_MOST, Forecast, Span
 from streams.queue.telling.sentences import sentence
+from web import archives
 from web.callers import Caller
 from web.routing import Body, Operation, WebRequest, Wire, answer, caller, queried, services
 from web.services import Services
@@ -274,15 +275,16 @@ async def points(request: WebRequest) -> Response:
     wanted = queried(request, SeriesQuery)
     names = [name for name in wanted.names.split(",") if name in METRICS]
 
-    def question(connection: Any) -> Series:
+    def question(connection: Any) -> dict[str, list[MetricPoint]]:
         required_job(connection, who, job_id)
-        found = metrics.series(connection, job_id, names, max_points=wanted.max_points)
-        return Series(
-            job_id=job_id,
-            series={name: tuple(_point(one) for one in found[name]) for name in names},
-        )
+        return metrics.series(connection, job_id, names, max_points=wanted.max_points)
 
-    return answer(request, await services(request).query(question))
+    found = await services(request).query(question)
+    whole = await archives.whole_series(services(request), job_id, names)
+    if whole is not None:  # some rows are gone
+        found = {name: archives.thinned(whole[name], wanted.max_points) for name in names}
+    series = {name: tuple(_point(one) for one in found[name]) for name in names}
+    return answer(request, Series(job_id=job_id, series=series))
 
 
 def _attempt(row: attempts.AttemptRow) -> Attempt:

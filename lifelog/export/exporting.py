@@ -55,6 +55,7 @@ async def export(
 
     Raises:
         ClusterChanged: If the folder holds the export of another log.
+        ParquetCorrupt: If a file of it was cut short since it was written.
         Refused: If another run writes there, or it begins at another time.
         StorageUnavailable: If the disk does not take it.
         LogUnavailable: If no broker answers. What is written stays, and the next run goes on.

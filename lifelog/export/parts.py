@@ -21,7 +21,7 @@ import msgspec
 import pyarrow.parquet as pq
 
 from lifelog.export.columns import table
-from schemas.errors import ClusterChanged, Refused, StorageUnavailable
+from schemas.errors import ClusterChanged, ParquetCorrupt, Refused, StorageUnavailable
 from schemas.positions import Partition
 from vault.files import private_folder, replaced, sync_folder
 
@@ -31,6 +31,7 @@ LOCK = ".lock"
 WRITING = ".writing"
 FORMAT = 1
 COMPRESSION = "zstd"
+MAGIC = b"PAR1"  # a Parquet file begins and ends with it
 _PART = re.compile(r"part-(\d+)-(\d{15})-(\d{15})\.parquet")
 
 
@@ -74,12 +75,19 @@ class Parts:
             os.close(descriptor)
 
     def ends(self) -> dict[Partition, int]:
-        """The offset after the last record that is here, of every partition that has any."""
+        """The offset after the last record that is here, of every partition that has any.
+
+        Raises:
+            ParquetCorrupt: If a part was cut short since it was written.
+            StorageUnavailable: If one cannot be read.
+        """
         found: dict[Partition, int] = {}
         for path in self._folder.glob("topic=*/day=*/part-*.parquet"):
             named = _PART.fullmatch(path.name)
             if named is None:
                 continue
+            with _storage(self._folder):
+                _check(path)
             place = (path.parent.parent.name.removeprefix("topic="), int(named[1]))
             found[place] = max(found.get(place, 0), int(named[3]) + 1)
         return found
@@ -102,6 +110,20 @@ class Parts:
             beside.replace(target)
             sync_folder(target.parent)
         return target
+
+
+def _check(path: Path) -> None:
+    """Whether a part ends as every Parquet file does."""
+    with path.open("rb") as file:
+        begins = file.read(len(MAGIC))
+        file.seek(-min(path.stat().st_size, len(MAGIC)), os.SEEK_END)
+        if begins == file.read() == MAGIC:
+            return
+    raise ParquetCorrupt(
+        f"{path} was cut short since it was written: delete it and every later part of the same"
+        " topic and partition, then export again.",
+        field="parquet",
+    )
 
 
 def _seize(descriptor: int, folder: Path) -> None:

@@ -22,6 +22,7 @@ from schemas.errors import (
     ClusterChanged,
     Invalid,
     NotFound,
+    ParquetCorrupt,
     PlaintextRefused,
     Refused,
     StorageUnavailable,
@@ -224,6 +225,21 @@ async def test_the_folder_of_another_log_is_left_alone(
     await create_topics(kafka, prefix=prefix)
     with pytest.raises(ClusterChanged, match=r"entries\.events was recreated"):
         await export(growing, folder, TOPICS)
+
+    assert rows(folder) == before
+
+
+async def test_a_part_that_was_cut_short_is_named_and_made_anew_once_it_is_deleted(
+    log: Log, folder: Path
+) -> None:
+    await export(log, folder, [topics.JOB_EVENTS], rows_a_part=200)
+    before = rows(folder)
+    last = max(folder.glob("topic=*/day=*/*.parquet"))
+    os.truncate(last, last.stat().st_size - 3)
+    with pytest.raises(ParquetCorrupt, match=last.name):
+        await export(log, folder, [topics.JOB_EVENTS])
+    last.unlink()
+    await export(log, folder, [topics.JOB_EVENTS])
 
     assert rows(folder) == before
 

@@ -40,6 +40,7 @@ class AttemptRow(msgspec.Struct, frozen=True, kw_only=True):
     code: str | None = None
     detail: str = ""
     costs_attempt: bool = True
+    telemetry: str | None = None  # digest of its archived points
 
 
 class GapRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,9 +86,10 @@ def project(rows: Rows, recorded: Recorded) -> None:
                 code=event.code,
                 detail=event.detail,
                 costs_attempt=event.costs_attempt,
+                telemetry=event.telemetry,
             )
         case events.JobSucceeded() as event:
-            _change(rows, event, state="succeeded", ended_at=at)
+            _change(rows, event, state="succeeded", ended_at=at, telemetry=event.telemetry)
         case _:
             pass
 

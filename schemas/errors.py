@@ -29,6 +29,7 @@ LifelogError
 │   ├── ForgedCommand          a command whose MAC or issuer does not hold
 │   ├── RevisionConflict       the named parent is not the newest revision
 │   ├── PositionExpired        a position older than what the log still keeps
+│   ├── PlaintextRefused       a person's text would reach a disk in the clear
 │   └── SupersededOwner        another process took over the work of this one
 ├── NotBuilt               a part that does not exist yet
 ├── Unavailable            a server we need does not answer; try again
@@ -54,6 +55,7 @@ LifelogError
 │   ├── SealBroken             a sealed text or key that was changed or moved
 │   ├── BackupCorrupt          a key backup that was changed or cut short
 │   ├── RecordCorrupt          a record that no schema reads
+│   ├── ParquetCorrupt         a Parquet file that was changed or cut short
 │   ├── ClusterChanged         a topic was recreated: its history is not ours
 │   └── AuditBroken            the audit is not what was signed for
 └── SetupFailed            the local stack cannot start
@@ -80,6 +82,7 @@ from schemas.faults.damage import (
     Damaged,
     KeyDestroyed,
     KeyMissing,
+    ParquetCorrupt,
     RecordCorrupt,
     SealBroken,
     WrongKey,
@@ -126,6 +129,7 @@ __all__ = [  # given on from `schemas.faults`; what is defined here needs no men
     "LifelogError",
     "NotEnoughData",
     "OutOfMemory",
+    "ParquetCorrupt",
     "PortInUse",
     "RecordCorrupt",
     "RunFailed",
@@ -314,6 +318,10 @@ class PositionExpired(Refused):
     def __init__(self, detail: str = "", /, *, earliest: str = "") -> None:
         super().__init__(detail)
         self.earliest = earliest  # in the form of the position that was refused
+class PlaintextRefused(Refused):
+    """A text of a person would reach a disk in the clear."""
+
+    code = "plaintext-refused"
 
 
 class SupersededOwner(Refused):

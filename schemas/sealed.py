@@ -1,5 +1,7 @@
 """What sealed text looks like on the log and in rows. Opening and closing it is `vault`'s."""
 
+from typing import Any
+
 import msgspec
 
 
@@ -23,3 +25,8 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     entry_id: str
     revision: int
     score: float | None = None  # how well it matched, where it was retrieved
+
+
+def is_sealed(value: Any) -> bool:
+    """Whether a value of a decoded payload is a `Sealed`, by its shape: in types to come too."""
+    return isinstance(value, dict) and value.keys() >= set(Sealed.__struct_fields__)

@@ -37,8 +37,9 @@ class TelemetryReported(msgspec.Struct, frozen=True, kw_only=True):
 class RunPoints(msgspec.Struct, frozen=True, kw_only=True):
     """All of one attempt's ticks in columns: what is kept when the log has forgotten them.
 
-    A JSON artifact of the person's, named by `JobSucceeded.telemetry`. Columns have one entry for
-    each step that the attempt took, in their order; a value that is no number is null.
+    An artifact of the person's, named by `JobSucceeded.telemetry` or `AttemptEnded.telemetry`:
+    Parquet, and JSON where an earlier version wrote it. Columns have one entry for each step that
+    the attempt took, in their order; a value that is no number is null in JSON.
     """
 
     job_id: str

@@ -11,6 +11,7 @@ from streams.log import Log
 
 FIELD = "asOf"
 BATCH = 2_000
+TICK = datetime.timedelta(milliseconds=1)  # of the broker's clock
 
 
 async def history_until(
@@ -34,7 +35,7 @@ async def history_until(
     if isinstance(moment, datetime.datetime):
         if moment > now:
             raise InvalidBody(f"{FIELD}: {moment.isoformat()} is still to come.", field=FIELD)
-        end = (await log.ends_at((JOB_EVENTS,), moment))[place]
+        end = (await log.offsets_at((JOB_EVENTS,), moment + TICK))[place]
     else:
         end = (await log.ends((JOB_EVENTS,)))[place]
         if moment.partition != partition or moment.topic not in {

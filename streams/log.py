@@ -200,26 +200,24 @@ class Log:
         """
         return await self._offsets(topics, AIOKafkaConsumer.beginning_offsets)
 
-    async def ends_at(
-        self, topics: Iterable[Topic], time: datetime.datetime
+    async def offsets_at(
+        self, topics: Iterable[Topic], at: datetime.datetime
     ) -> dict[Partition, int]:
-        """The offset after the last record that was appended at a time or before it.
+        """The offset of the first record appended at a time or later; the end where none was.
 
         Raises:
             LogUnavailable: If no broker answers.
         """
-        later_ms = int(time.timestamp() * 1000) + 1
-        async with self._consumer() as consumer:
-            asked = self._partitions(topics)
-            consumer.assign(asked)
-            ends = await consumer.end_offsets(asked)
-            first = await consumer.offsets_for_times(dict.fromkeys(asked, later_ms))
-        return {
-            (one.topic.removeprefix(self.prefix), one.partition): ends[one]
-            if found is None
-            else min(found.offset, ends[one])
-            for one, found in ((one, first.get(one)) for one in asked)
-        }
+        ends = await self.ends(topics := tuple(topics))
+        ms = round(at.timestamp() * 1000)
+
+        async def asked(
+            consumer: AIOKafkaConsumer, places: list[TopicPartition]
+        ) -> Mapping[Any, int]:
+            found = await consumer.offsets_for_times(dict.fromkeys(places, ms))
+            return {one: at.offset for one, at in found.items() if at is not None}
+
+        return ends | await self._offsets(topics, asked)
 
     async def identity(self) -> tuple[str, dict[str, str]]:
         """The cluster's id, and the id of each topic by its name.

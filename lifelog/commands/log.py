@@ -1,8 +1,9 @@
-"""What happened, as it is on the log: `events tail|schema`."""
+"""What happened, as it is on the log: `events tail|schema|show|export`."""
 
 import msgspec
 from cyclopts import App
 
+from lifelog.commands import export as exporting
 from lifelog.commands.context import Context
 
 
@@ -11,6 +12,7 @@ def register(app: App) -> None:
     events = App(name="events", help="What happened, as it is on the log.")
     events.command(tail)
     events.command(schema)
+    exporting.register(events)
     app.command(events)
 
 

@@ -20,13 +20,13 @@ def resolved(version: str, repository: Path) -> Lock:
     inputs, needed = context.resolver.resolve([broker])
     wanted = [item for item in [*inputs, *needed] if item.scope in {"compile", "runtime"}]
     artifacts = [item.artifact for item in wanted]
-    artifacts.append(_logging(context, artifacts))
+    artifacts.append(logging_bridge(context, artifacts))
     with ThreadPoolExecutor(DOWNLOADS) as threads:
-        jars = tuple(threads.map(_jar, artifacts))
+        jars = tuple(threads.map(pin, artifacts))
     return Lock(version, jars)
 
 
-def _logging(context: MavenContext, artifacts: Sequence[Artifact]) -> Artifact:
+def logging_bridge(context: MavenContext, artifacts: Sequence[Artifact]) -> Artifact:
     """What joins slf4j to log4j: the broker's distribution adds it, its Maven artifact does not.
 
     Resolved apart: named beside Kafka, its parent would decide the versions of Kafka's own jars.
@@ -36,7 +36,8 @@ def _logging(context: MavenContext, artifacts: Sequence[Artifact]) -> Artifact:
     return project.at_version(core.version).artifact()
 
 
-def _jar(artifact: Artifact) -> Jar:
+def pin(artifact: Artifact) -> Jar:
+    """A file of Maven's with the digest that it has now."""
     path = artifact.resolve()
     return Jar(digest(path), artifact.groupId, artifact.artifactId, artifact.version)
 

@@ -89,6 +89,7 @@ class ReportFailed(Report, frozen=True, kw_only=True):
     retryable: bool = True
     peak_bytes: Count = 0
     energy_wh: Annotated[float, Meta(ge=0)] | None = None
+    telemetry: Digest | None = None  # the attempt's points, where it could store them
 
 
 class ReportIdle(Report, frozen=True, kw_only=True):
@@ -108,3 +109,4 @@ class ReportStopped(Report, frozen=True, kw_only=True):
     detail: str = ""
     peak_bytes: Count = 0
     energy_wh: Annotated[float, Meta(ge=0)] | None = None
+    telemetry: Digest | None = None

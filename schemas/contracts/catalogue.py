@@ -8,6 +8,7 @@ import msgspec
 
 from schemas.authority import MAY_SEND
 from schemas.codec import data_schema
+from schemas.contracts.times import schemas_of
 from schemas.topics import FOR_EVER, TOPICS, Topic, partitions
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -33,7 +34,7 @@ AES-256-GCM ciphertext, opened with keys that are not on the log.
 
 def json_schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
     """The JSON Schema of one type, with the types that it is made of."""
-    (reference,), parts = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
+    (reference,), parts = schemas_of([kind], "#/$defs/{name}")
     name = reference["$ref"].rpartition("/")[2]
     own = dict(parts.pop(name))
     schema = {"$schema": DIALECT, "$id": data_schema(_type(kind)), **own}
@@ -78,7 +79,7 @@ def _kind(kind: type[msgspec.Struct]) -> Iterator[str]:
 
 
 def _shown(kind: Any) -> str:
-    (schema,), _ = msgspec.json.schema_components([kind], ref_template="{name}")
+    (schema,), _ = schemas_of([kind], "{name}")
     return _words(schema).replace("|", "\\|")
 
 

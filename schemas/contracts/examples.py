@@ -10,7 +10,7 @@ Schema = Mapping[str, Any]
 
 IDENTITY = "018f3c5e-7a64-5e7b-9c1d-2f6a4b8c0d1e"
 AT = "2026-11-23T08:15:00Z"
-# msgspec says `format` of no time that may be without a zone: these fields are times.
+# Schemas of before did not say which texts are times: these fields are.
 _TIMES = ("_at", "_before", "_heard", "deadline", "due", "until")
 # By the end of a field's name: what a reader would expect to see there.
 _TEXTS = {
@@ -69,7 +69,7 @@ def _object(name: str, schema: Schema, parts: Schema) -> dict[str, Any]:
 
 
 def _text(name: str, schema: Schema) -> str:
-    if name == "at" or name.endswith(_TIMES):
+    if name == "at" or name.endswith(_TIMES) or schema.get("format") == "date-time":
         return AT
     if name == "dated":
         return AT[:10]

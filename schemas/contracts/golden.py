@@ -13,6 +13,7 @@ import msgspec
 from schemas import codec
 from schemas.contracts import examples
 from schemas.contracts.catalogue import json_schema
+from schemas.contracts.times import FORMAT
 from schemas.upcasters import version_of
 
 FOLDER = Path(__file__).parent.parent / "golden"
@@ -64,12 +65,16 @@ def missing() -> dict[Path, Golden]:
 
 
 def constraints(schema: Any) -> Any:
-    """A schema without its words: what remains decides which records fit."""
+    """A schema without its words: what remains decides which records fit.
+
+    That a text is a time is such a word: earlier versions did not say it of the same texts.
+    """
     if isinstance(schema, Mapping):
         return {
             key: constraints(value)
             for key, value in schema.items()
-            if key not in {"description", "title"} or isinstance(value, Mapping)
+            if (key not in {"description", "title"} or isinstance(value, Mapping))
+            and (key, value) != ("format", FORMAT)
         }
     if isinstance(schema, list | tuple):
         return [constraints(one) for one in schema]

@@ -112,6 +112,7 @@ class AttemptEnded(AboutAttempt, frozen=True, kw_only=True):
     energy_wh: Money | None = None
     peak_bytes: Count = 0
     why: tuple[Why, ...] = ()
+    telemetry: Digest | None = None  # its points; none where the child died or took no step
 
 
 class AttemptStopRequested(AboutAttempt, frozen=True, kw_only=True):

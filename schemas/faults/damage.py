@@ -57,6 +57,12 @@ class RecordCorrupt(Damaged):
     code = "record-corrupt"
 
 
+class ParquetCorrupt(Damaged):
+    """A Parquet file was changed or cut short: bring it back from a backup, or make it anew."""
+
+    code = "parquet-corrupt"
+
+
 class ClusterChanged(Damaged):
     """A topic was recreated: its history is not the one these tables were made from."""
 

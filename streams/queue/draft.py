@@ -134,6 +134,7 @@ class Draft:
                 cost=use.cost,
                 energy_wh=ending.energy_wh,
                 peak_bytes=ending.peak_bytes,
+                telemetry=ending.telemetry,
             )
         )
         self.vacate(job, lease)

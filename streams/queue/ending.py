@@ -20,3 +20,4 @@ class Ending:
     retryable: bool = True
     energy_wh: float | None = None
     peak_bytes: int = 0
+    telemetry: str | None = None

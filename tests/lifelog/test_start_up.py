@@ -15,10 +15,12 @@ from schemas.settings import Settings
 HEAVY = {
     "aiokafka",
     "alembic",
+    "duckdb",
     "faust",
     "httpx",
     "jgo",
     "psycopg",
+    "pyarrow",
     "sqlalchemy",
     "starlette",
     "torch",

@@ -130,6 +130,38 @@ def test_a_field_that_may_be_left_out_from_now_on_breaks_the_readers_of_before()
     ]
 
 
+def test_every_time_is_said_to_be_one_wherever_it_stands() -> None:
+    """By the code's own types: no text is a time but those that hold one."""
+    told = {
+        (kind, name)
+        for kind in KINDS
+        for name, field in catalogue.json_schema(codec.TYPES[kind])["properties"].items()
+        if '"date-time"' in msgspec.json.encode(field).decode()
+    }
+    times = {
+        (kind, field.encode_name)
+        for kind in KINDS
+        for field in msgspec.structs.fields(codec.TYPES[kind])
+        if "datetime.datetime" in str(field.type)
+    }
+    tick = catalogue.json_schema(codec.TYPES["lifelog.telemetry.reported"])["$defs"]["Tick"]
+
+    assert ("lifelog.job.submitted", "deadline") in told == times
+    assert tick["properties"]["at"] == {"type": "string", "format": "date-time"}
+
+
+def test_a_time_that_is_said_to_be_one_breaks_nothing_and_another_format_does() -> None:
+    old: dict[str, Any] = {"properties": {"due": {"type": "string"}}, "required": ["due"]}
+    new = copy.deepcopy(old)
+    new["properties"]["due"]["format"] = "date-time"
+    other = copy.deepcopy(old)
+    other["properties"]["due"]["format"] = "date"
+
+    assert breaks(old, new) == breaks(new, old) == []
+    assert golden.constraints(old) == golden.constraints(new) != golden.constraints(other)
+    assert breaks(new, other) == [".due: format was date-time and is date"]
+
+
 def test_another_type_bound_or_word_breaks_also_inside_of_a_part() -> None:
     new = granted()
     new["properties"]["attempt"]["type"] = "string"

@@ -10,7 +10,6 @@ import pytest
 from schemas import commands, events
 from schemas.ids import digest
 from schemas.recipe import digest as recipe_digest
-from schemas.telemetry import RunPoints
 from schemas.topics import JOB_COMMANDS, VALIDATION_EVENTS, WORKER_HEARTBEATS
 from streams.queue.estimate import training_bytes
 from tests.worker.real import (
@@ -25,6 +24,7 @@ from tests.worker.real import (
     newest_step,
 )
 from trainer.examples import dataset as datasets
+from vault import points as archive
 from vault.artifacts import Artifacts
 
 pytestmark = pytest.mark.training
@@ -71,7 +71,7 @@ async def test_a_job_becomes_an_adapter(scene: Scene, artifacts: Artifacts):
     assert {"loss", "learning_rate", "epoch", "tokens", "tokens_per_second", "seconds_left"} == set(
         ticks[0].metrics
     )
-    kept = msgspec.json.decode(artifacts.get(PERSON, done.telemetry), type=RunPoints)
+    kept = archive.decode(artifacts.get(PERSON, done.telemetry))
     assert (kept.job_id, kept.attempt, kept.total_steps) == (job_id, 1, done.steps)
     assert list(kept.steps) == [tick.step for tick in ticks]
     assert list(kept.metrics["loss"]) == [tick.metrics["loss"] for tick in ticks]
@@ -201,7 +201,7 @@ async def test_a_run_out_of_memory_goes_on_from_its_checkpoint_in_smaller_parts(
     assert (ended.outcome, ended.cause) == ("failed", "out-of-memory")
     assert [one.micro_batches for one in history.of(events.LeaseGranted)] == [1, 2]
     assert resumed.resumed_from_step >= noted.step
-    kept = msgspec.json.decode(artifacts.get(PERSON, done.telemetry), type=RunPoints)
+    kept = archive.decode(artifacts.get(PERSON, done.telemetry))
     assert kept.micro_batches == 2
     assert kept.steps == tuple(range(resumed.resumed_from_step + 1, done.steps + 1))
 

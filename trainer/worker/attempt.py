@@ -15,6 +15,7 @@ from schemas.types import StopReason
 from trainer.worker import diagnosis, lines
 from trainer.worker.lease import Held, margin
 from trainer.worker.lines import (
+    Archived,
     CheckpointStored,
     DatasetStored,
     Failed,
@@ -95,6 +96,7 @@ class Attempt:
         self._idleness = Idleness(held.grant.idle_after_s, boot_time())
         self._energy_mj: int | None = None  # that the GPUs had used before the child began
         self._peak_bytes = 0  # seen from outside: for a child that ends without a word
+        self._archived: str | None = None  # digest of the points of an attempt without an adapter
         self._over = asyncio.Event()
         self._settled_at: float | None = None
 
@@ -212,6 +214,8 @@ class Attempt:
                 self._telemetry.add(self.grant, said.tick)
             case Noted():
                 self._warn(f"job {self.grant.job_id}: {said.code}: {said.detail}")
+            case Archived():
+                self._archived = said.telemetry
             case _:
                 self._said.put_nowait(said)
 
@@ -233,12 +237,12 @@ class Attempt:
                 cancelled = self._why == "cancelled"
                 detail = f"stopped: {self._why or 'lease over'}"
                 used = await self._used(result)
-                about = {"cancelled": cancelled, "detail": detail}
+                about = {"cancelled": cancelled, "detail": detail, "telemetry": self._archived}
                 await self._report(commands.ReportStopped, **about, **used)
                 return detail
             case Failed():
                 fields = msgspec.structs.asdict(result) | await self._used(result)
-                await self._report(commands.ReportFailed, **fields)
+                await self._report(commands.ReportFailed, telemetry=self._archived, **fields)
                 return f"failed: {result.code}: {result.detail}"
 
     async def _report_success(self, result: Succeeded) -> None:

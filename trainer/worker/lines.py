@@ -87,6 +87,12 @@ class Noted(msgspec.Struct, frozen=True, kw_only=True, tag="note"):
     detail: str
 
 
+class Archived(msgspec.Struct, frozen=True, kw_only=True, tag="archived"):
+    """The numbers of an attempt that ends without an adapter are stored."""
+
+    telemetry: Digest
+
+
 class Succeeded(msgspec.Struct, frozen=True, kw_only=True, tag="succeeded"):
     """The adapter is stored: the fields of `ReportSucceeded`."""
 
@@ -124,7 +130,17 @@ class Stopped(msgspec.Struct, frozen=True, kw_only=True, tag="stopped"):
 
 
 Order = Until | Stop | Confirmed | Settled
-Line = Started | DatasetStored | CheckpointStored | Ticked | Noted | Succeeded | Failed | Stopped
+Line = (
+    Started
+    | DatasetStored
+    | CheckpointStored
+    | Ticked
+    | Noted
+    | Archived
+    | Succeeded
+    | Failed
+    | Stopped
+)
 
 _ENCODER = msgspec.json.Encoder()
 _SPEC = msgspec.json.Decoder(Spec)

@@ -2,17 +2,15 @@
 
 import datetime
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from msgspec import Meta
 from starlette.responses import Response
 
-from projections import attempts, history, jobs, metrics, sampling
+from projections import attempts, history, jobs, metrics
 from projections import status as standing
 from projections.jobs import JobRow
 from projections.metrics import MetricPoint, ProgressRow
-from projections.sampling import Bucket
 from schemas.errors import NotFound
 from schemas.types import ENDED, Cause, JobState, Priority, Scalar, StopReason
 from streams.queue.telling.forecast import AHEAD_AT_MOST, Forecast, Span, forecasts
@@ -22,8 +20,6 @@ from web.past import AS_OF
 from web.routing import Body, Operation, WebRequest, Wire, answer, caller, queried, services
 from web.services import Services
 from web.writes import etag
-
-METRICS = ("loss", "learning_rate", "epoch", "tokens", "tokens_per_second", "seconds_left")
 
 
 class Progress(Wire, frozen=True, kw_only=True):
@@ -120,32 +116,6 @@ class JobHistory(Wire, frozen=True, kw_only=True):
     attempts: tuple[Attempt, ...]
     events: tuple[JobEvent, ...]
     waits_for: tuple[str, ...] = ()  # what keeps it from running now, in sentences
-
-
-class Point(Wire, frozen=True, kw_only=True):
-    """One step's number, of the attempt that counts for that step; or what stands for several."""
-
-    step: int  # of several, the last
-    value: float  # of several, the mean
-    at: datetime.datetime
-    attempt: int
-    low: float | None = None  # of those that it stands for; null where all points were asked for
-    high: float | None = None
-    points: int = 1  # how many it stands for
-
-
-class Series(Wire, frozen=True, kw_only=True):
-    """A job's points by metric, in order of steps."""
-
-    job_id: str
-    series: dict[str, tuple[Point, ...]]
-
-
-class SeriesQuery(Body, frozen=True, kw_only=True):
-    """Which points."""
-
-    names: str = "loss"  # with commas
-    max_points: Annotated[int, Meta(ge=2, le=10_000)] | None = None  # of each; null: all of them
 
 
 def job_view(connection: Any, row: JobRow, told: Forecast | None, *, brief: bool = False) -> Job:
@@ -337,19 +307,6 @@ async def status(request: WebRequest) -> Response:
     return answer(request, view, headers={"ETag": etag(view.version)})
 
 
-async def points(request: WebRequest) -> Response:
-    """The points of a job's training, of the attempts that count."""
-    job_id, who = request.path_params["job_id"], caller(request)
-    wanted = queried(request, SeriesQuery)
-    names = [name for name in wanted.names.split(",") if name in METRICS]
-
-    def question(connection: Any) -> Series:
-        required_job(connection, who, job_id)
-        return Series(job_id=job_id, series=_points(connection, job_id, names, wanted.max_points))
-
-    return answer(request, await services(request).query(question))
-
-
 def _attempt(row: attempts.AttemptRow) -> Attempt:
     return Attempt(
         attempt=row.attempt,
@@ -375,34 +332,8 @@ def _event(row: history.JobEventRow) -> JobEvent:
     )
 
 
-def _points(
-    connection: Any, job_id: str, names: list[str], most: int | None
-) -> dict[str, tuple[Point, ...]]:
-    if most is None:
-        whole = metrics.series(connection, job_id, names)
-        return {name: tuple(_point(one) for one in whole[name]) for name in names}
-    found = sampling.sampled(connection, job_id, names, most)
-    return {name: tuple(_bucket(one) for one in found[name]) for name in names}
-
-
-def _point(point: MetricPoint) -> Point:
-    return Point(step=point.step, value=point.value, at=point.at, attempt=point.attempt)
-
-
 def _values(latest: Mapping[str, MetricPoint]) -> dict[str, float]:
     return {name: point.value for name, point in latest.items()}
-
-
-def _bucket(one: Bucket) -> Point:
-    return Point(
-        step=one.step,
-        value=one.mean,
-        at=one.at,
-        attempt=one.attempt,
-        low=one.low,
-        high=one.high,
-        points=one.points,
-    )
 
 
 OPERATIONS = (
@@ -422,14 +353,5 @@ OPERATIONS = (
         access="member",
         summary="How a job stands, without its history",
         answers={200: Job},
-    ),
-    Operation(
-        method="GET",
-        path="/api/jobs/{job_id}/metrics",
-        endpoint=points,
-        access="member",
-        summary="The points of a job's training: all of them, or maxPoints at most",
-        query=SeriesQuery,
-        answers={200: Series},
     ),
 )

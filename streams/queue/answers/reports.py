@@ -105,6 +105,7 @@ def _failure(command: commands.ReportFailed) -> Ending:
         retryable=command.retryable,
         energy_wh=command.energy_wh,
         peak_bytes=command.peak_bytes,
+        telemetry=command.telemetry,
     )
 
 
@@ -112,7 +113,8 @@ def _stop(
     job: Job, lease: Lease, command: commands.ReportStopped | commands.ReportSucceeded
 ) -> Ending:
     """An attempt that ended because it should. Whoever asked for the end first, has it."""
-    told: dict[str, Any] = {"energy_wh": command.energy_wh, "peak_bytes": command.peak_bytes}
+    names = ("energy_wh", "peak_bytes", "telemetry")
+    told: dict[str, Any] = {name: getattr(command, name) for name in names}
     told["detail"] = command.detail if isinstance(command, commands.ReportStopped) else ""
     if job.cancelling is not None:
         return Ending(outcome="cancelled", why="it was cancelled", **told)

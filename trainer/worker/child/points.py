@@ -2,10 +2,11 @@
 
 from array import array
 
-import msgspec
+import pyarrow.parquet  # noqa: F401 - now: an attempt that is stopped has seconds to end
 
 from schemas.telemetry import RunPoints, Tick
 from trainer.worker.lines import Spec
+from vault import points as archive
 
 
 class Points:
@@ -22,6 +23,9 @@ class Points:
         self._at = array("d")
         self._metrics: dict[str, array[float]] = {}
 
+    def __len__(self) -> int:
+        return len(self._steps)
+
     def add(self, tick: Tick) -> None:
         """Take a tick; each has the same metrics."""
         self._total_steps = tick.total_steps
@@ -31,7 +35,7 @@ class Points:
             self._metrics.setdefault(name, array("d")).append(value)
 
     def encoded(self, micro_batches: int) -> bytes:
-        """The artifact: `RunPoints` as JSON."""
+        """The artifact: `RunPoints` as Parquet."""
         points = RunPoints(
             job_id=self._spec.job_id,
             attempt=self._spec.attempt,
@@ -42,4 +46,4 @@ class Points:
             at=tuple(self._at),
             metrics={name: tuple(values) for name, values in self._metrics.items()},
         )
-        return msgspec.json.encode(points, order="deterministic")
+        return archive.encode(points)

@@ -34,7 +34,7 @@ from trainer.examples import dataset as datasets
 from trainer.examples.builder import build
 from trainer.examples.dataset import Dataset, Entry
 from trainer.training import Trained, TrainingStopped, train
-from trainer.worker import lines
+from trainer.worker import diagnosis, lines
 from trainer.worker.child.checkpoints import Checkpoints
 from trainer.worker.child.orders import Orders
 from trainer.worker.child.points import Points
@@ -95,9 +95,14 @@ class Run:
         """Store the attempt's numbers, once: a training is worth more than they are."""
         try:
             return self.artifacts.put(self.spec.person_id, self.points.encoded(micro_batches))
-        except Unavailable as error:
+        except LifelogError as error:
             self.note(error)
             return None
+
+    def archive(self) -> None:
+        """Store the numbers of an attempt that ends without an adapter, and say where they are."""
+        if len(self.points) and (stored := self.put_points(self.spec.micro_batches)) is not None:
+            self.say(lines.Archived(telemetry=stored))
 
     def note(self, error: LifelogError) -> None:
         """Tell what went wrong without ending the run."""
@@ -126,7 +131,12 @@ def run(spec: Spec, say: Callable[[Line], None], orders: Orders) -> Line:
             trained = _trained(shared, recipe, base, data, checkpoints)
             result = _succeeded(shared, recipe, base, data, trained, (stored, manifest))
         except (Halted, TrainingStopped) as stopped:
+            shared.archive()
             return _stopped(shared, checkpoints, stopped)
+        except (LifelogError, RuntimeError) as error:  # torch's own are RuntimeErrors
+            if not _starved(error):
+                shared.archive()
+            raise
         say(_timed(result, started))
         _await_receipt(orders, checkpoints)
     return result
@@ -291,6 +301,12 @@ def _succeeded(
 def _timed(result: lines.Succeeded, started: float) -> lines.Succeeded:
     seconds = round(time.monotonic() - started, 1)
     return msgspec.structs.replace(result, seconds=seconds)
+
+
+def _starved(error: Exception) -> bool:
+    """Whether the machine has no memory left for anything; a GPU without any starves nobody."""
+    starved = diagnosis.of_error(error).cause == "out-of-memory"
+    return starved and not isinstance(error, torch.OutOfMemoryError)
 
 
 def _stopped(shared: Run, checkpoints: Checkpoints, stopped: Exception) -> lines.Stopped:

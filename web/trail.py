@@ -3,7 +3,7 @@
 The rule: what has not been recorded is not answered. A request that changes something, or for which
 a person's text was opened, is recorded on `audit.events` before its answer leaves; if that fails it
 is answered 503. A refusal stands whether it can be recorded or not, and is counted in the next
-record if it cannot.
+record if it cannot. A name alone is no such text: it stands on every page of those who may see it.
 """
 
 import asyncio
@@ -27,6 +27,7 @@ from web.rates import Rates, network_of
 AGENT_LENGTH = 200  # characters
 REFUSAL_WITHIN_S = 2.0  # a refusal waits no longer for its record
 REFUSALS = 60
+NAME = "person:"  # how the record of a person's name begins
 REFUSED = frozenset({401, 403})
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
@@ -107,6 +108,7 @@ class Trail:
         self._audit = audit
         self._asked = asked
         self._opened: dict[tuple[str, str], None] = {}  # (person, record), in order
+        self._named: dict[tuple[str, str], None] = {}
         self._settled = False
         self.caller: Caller | None = None
 
@@ -116,6 +118,9 @@ class Trail:
         Raises:
             RuntimeError: If the request was recorded already and says nothing of it.
         """
+        if record.startswith(NAME):
+            self._named[person, record] = None
+            return
         if self._settled and (person, record) not in self._opened:
             raise RuntimeError(f"{self._asked.action} opens {record} after it was recorded")
         self._opened[person, record] = None
@@ -173,7 +178,8 @@ class Trail:
 
     def _event(self, *, allowed: bool, status: int) -> AccessRecorded:
         who, asked = self.caller, self._asked
-        whose = {person for person, _ in self._opened}
+        opened = self._opened | self._named
+        whose = {person for person, _ in opened}
         if who is not None:
             whose |= {one for one in who.asked if _ID.fullmatch(one)}
         return AccessRecorded(
@@ -188,7 +194,7 @@ class Trail:
             credential_id="" if who is None else who.credential_id,
             status=status,
             people=tuple(sorted(whose)),
-            records=tuple(dict.fromkeys(record for _, record in self._opened)),
+            records=tuple(dict.fromkeys(record for _, record in opened)),
         )
 
 

@@ -49,7 +49,9 @@ def test_a_broker_that_hangs_is_said_to_and_a_repeat_of_the_request_counts_once(
         answer = installation.post(f"/api/people/{person}/entries", ENTRY, key=f"{person}-after")
         assert refused(answer) == (503, "log-unavailable")
         assert answer.headers["retry-after"]
-        assert entries(installation, person) == {before}
+        unrecorded = installation.get(f"/api/people/{person}/entries")
+        assert refused(unrecorded) == (503, "log-unavailable")  # nobody reads without a record
+        assert jobs(installation, person) == []
 
     after = written(installation, person, "after")
     eventually(lambda: entries(installation, person) == {before, after})

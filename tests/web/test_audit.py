@@ -86,9 +86,14 @@ def test_reading_memories_leaves_who_read_which_from_where(stack: Stack, ada: Pe
 def test_writing_leaves_a_record_and_looking_at_no_text_does_not(stack: Stack, ada: Person) -> None:
     ada.write()
     assert ada.client.get("/api/training/status").status_code == 200
+    assert ada.client.get("/training").status_code == 200
+    assert ada.client.get("/api/people").status_code == 200
 
     assert by(stack, ada, "POST /api/people/{person_id}/entries")[-1].allowed
     assert not by(stack, ada, "GET /api/training/status")
+    assert not by(stack, ada, "GET /training"), "it shows a name and no other text"
+    (listed,) = by(stack, ada, "GET /api/people")
+    assert listed.records == (f"person:{ada.person_id}",)
 
 
 def test_a_refusal_leaves_a_record_that_its_victim_finds(

@@ -17,6 +17,7 @@ from schemas import commands, ids
 from schemas.recipe import Recipe
 from schemas.topics import LIBRARY_COMMANDS, partitions
 from tests.web.stack import Person, Stack, wait_until
+from tests.web.test_audit import by
 from tests.worker.weights import installed
 from trainer import adapters, bases
 from trainer.bases import Base
@@ -97,6 +98,23 @@ def asked(person: Person, **body: Any) -> dict[str, Any]:
     assert answer.status_code == 200, answer.text
     told: dict[str, Any] = answer.json()
     return told
+
+
+def test_the_audit_names_what_an_answer_was_made_of(talking: Stack, hetty: Person) -> None:
+    action = "POST /api/training/interact"
+    told = asked(hetty, query="Where were you born?")
+    (whole,) = by(talking, hetty, action)
+    cited = [f"entry:{one['entryId']}" for one in told["receipt"]["entries"]]
+
+    assert cited
+    assert {f"conversation:{told['conversationId']}", *cited} <= set(whole.records)
+    body = {"query": "Where were you born?", "stream": True}
+    with connect_sse(hetty.client, "POST", "/api/training/interact", json=body) as source:
+        assert [event.event for event in source.iter_sse()][-1] == "done"
+    _, begun, ended = by(talking, hetty, action)
+    assert not set(cited) & set(begun.records), "nobody knows them yet"
+    assert set(cited) <= set(ended.records)
+    assert (begun.people, ended.people) == ((hetty.person_id,), (hetty.person_id,))
 
 
 def test_an_answer_cites_the_memories_that_it_rests_on(hetty: Person) -> None:

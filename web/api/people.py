@@ -130,5 +130,6 @@ OPERATIONS = (
         access="member",
         summary="The people whom the caller may see",
         answers={200: People},
+        audited=True,
     ),
 )

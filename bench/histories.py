@@ -5,15 +5,16 @@ import itertools
 from collections.abc import Iterator
 
 import msgspec
+from aiokafka import AIOKafkaProducer
 
-from schemas import events, ids, topics
+from schemas import codec, events, ids, topics
+from schemas.envelope import Envelope
 from schemas.sealed import Reference, Sealed
 from schemas.topics import Topic, partitions
-from streams.log import Log, Note
+from streams.log import MAX_BATCH_BYTES, Log
 
 DIGEST = "0" * 64
 PEOPLE = 200
-CHUNK = 2_000  # records that are under way at once
 RECIPE = {"base": "smollm2-135m-instruct", "lora_rank": 16, "epochs": 3, "learning_rate": 1e-3}
 REQUESTED = {"training": dict.fromkeys((f"setting_{number}" for number in range(10)), 0.5)}
 CHECKPOINTS = 6
@@ -21,19 +22,41 @@ Told = tuple[Topic, int, str, msgspec.Struct]
 
 
 async def written(log: Log, size: int) -> int:
-    """Append exactly so many events."""
+    """Append exactly so many events, dated over the year before now."""
     told = itertools.islice(history(), size)
-    written = 0
-    while chunk := list(itertools.islice(told, CHUNK)):
-        for topic in {one[0].name: one[0] for one in chunk}.values():
-            notes = [
-                (partition, Note(data=data, subject=subject))
-                for where, partition, subject, data in chunk
-                if where is topic
-            ]
-            await log.append_many(topic, notes)
-        written += len(chunk)
-    return written
+    answered = itertools.count()
+    now = datetime.datetime.now(datetime.UTC)
+    producer = AIOKafkaProducer(
+        bootstrap_servers=log.kafka, max_batch_size=MAX_BATCH_BYTES, linger_ms=20
+    )
+    await producer.start()
+    try:
+        for number, (topic, partition, subject, data) in enumerate(told):
+            at = now - datetime.timedelta(days=365 * (size - number) / size)
+            answers = None if topic.answers is None else next(answered)
+            envelope = Envelope(
+                id=ids.event_id(f"bench/{number}", 0),
+                type=codec.type_of(data),
+                source="/lifelog/bench",
+                time=at,
+                subject=subject,
+                owner=getattr(data, "person_id", None),
+                answers=answers,
+                command=None
+                if answers is None
+                else ids.command_id("bench", topic.name, str(number)),
+                decider=None if answers is None else "3",
+            )
+            await producer.send(
+                log.prefix + topic.name,
+                value=codec.encode(data),
+                key=subject.encode(),
+                partition=partition,
+                headers=codec.encode_headers(envelope),
+            )
+    finally:
+        await producer.stop()
+    return size
 
 
 def history() -> Iterator[Told]:

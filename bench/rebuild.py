@@ -142,7 +142,8 @@ def recovered(at: str, size: int, number: int) -> float:
         timeout=WITHIN_S,
         text=True,
     )
-    return float(json.loads(done.stdout.splitlines()[-1])["seconds"])
+    said = done.stdout[done.stdout.rindex("{") : done.stdout.rindex("}") + 1]
+    return float(json.loads(said)["seconds"])
 
 
 def figures(rates: dict[int, list[float]], theirs: dict[int, list[float]]) -> list[dict[str, Any]]:

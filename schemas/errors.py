@@ -318,6 +318,8 @@ class PositionExpired(Refused):
     def __init__(self, detail: str = "", /, *, earliest: str = "") -> None:
         super().__init__(detail)
         self.earliest = earliest  # in the form of the position that was refused
+
+
 class PlaintextRefused(Refused):
     """A text of a person would reach a disk in the clear."""
 

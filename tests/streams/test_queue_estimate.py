@@ -72,7 +72,7 @@ def test_four_bits_are_estimated_to_take_less():
 def test_batches_in_parts_take_less_and_never_less_than_an_example():
     sizes = [training_bytes(Recipe(), "cuda", micro_batches=parts) for parts in (1, 2, 4)]
     assert sizes[0] > sizes[1] == sizes[2]
-    assert [tokens_at_once(Recipe(max_length=256), parts) for parts in (1, 4, 8)] == [
+    assert [tokens_at_once(Recipe(max_length=256, batch_size=8), parts) for parts in (1, 4, 8)] == [
         2_048,
         512,
         256,

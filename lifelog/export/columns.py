@@ -1,7 +1,7 @@
 """One record as one row: its envelope, its payload as JSON, and what most questions ask for."""
 
 import datetime
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -48,6 +48,7 @@ SCHEMA = pa.schema(
     metadata={"lifelog": "1"},
 )
 
+ROWS_AT_ONCE = 2_000  # that are held as Python's own values
 _TEXTS = ("person_id", "job_id", "worker_id", "version_id")
 _NUMBERS = {"attempt": 31, "fencing_token": 63}  # bits that the column holds
 
@@ -75,9 +76,46 @@ def row(recorded: Recorded) -> dict[str, Any]:
     return found | {"payload": text, "sealed": list(sealed_fields(payload)), **_shared(payload)}
 
 
-def table(rows: Sequence[dict[str, Any]]) -> pa.Table:
-    """Rows as columns."""
-    return pa.Table.from_pylist(list(rows), schema=SCHEMA)
+class Portion:
+    """Records of one partition and one day, in order: what one file holds.
+
+    Args:
+        first: The first of them.
+    """
+
+    def __init__(self, first: Recorded) -> None:
+        self.first = first
+        self.last = first
+        self.records = 0
+        self.payload_bytes = 0
+        self._rows: list[dict[str, Any]] = []
+        self._tables: list[pa.Table] = []
+        self.add(first)
+
+    @property
+    def day(self) -> datetime.date:
+        """By the broker's clock, in UTC."""
+        return self.first.timestamp.date()
+
+    def add(self, recorded: Recorded) -> None:
+        """Take the next record."""
+        self.last = recorded
+        self.records += 1
+        self.payload_bytes += len(recorded.value)
+        self._rows.append(row(recorded))
+        if len(self._rows) >= ROWS_AT_ONCE:
+            self._pack()
+
+    def table(self) -> pa.Table:
+        """All rows as columns."""
+        self._pack()
+        return pa.concat_tables(self._tables).unify_dictionaries()
+
+    def _pack(self) -> None:
+        """Rows as columns take a tenth of the memory that they take as Python's own values."""
+        if self._rows:
+            self._tables.append(pa.Table.from_pylist(self._rows, schema=SCHEMA))
+            self._rows = []
 
 
 def sealed_fields(payload: Any, at: str = "") -> Iterator[str]:

@@ -1,13 +1,13 @@
 """From the log into parts, one partition after the other: little memory, whatever its length."""
 
+import contextlib
 import datetime
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from lifelog.export.columns import row
+from lifelog.export.columns import Portion
 from lifelog.export.parts import About, Parts
 from schemas.envelope import Recorded
 from schemas.positions import Partition
@@ -76,10 +76,10 @@ async def export(
                 missed[place[0]] = missed.get(place[0], 0) + kept[place] - start
             if start >= end:
                 continue
-            async for rows in _parts(log, place, start, end, until, rows_a_part):
-                parts.add(rows)
+            async for portion in _portions(log, place, start, end, until, rows_a_part):
+                parts.add(portion)
                 files += 1
-                counts[place[0]] = counts.get(place[0], 0) + len(rows)
+                counts[place[0]] = counts.get(place[0], 0) + portion.records
                 told(place[0], counts[place[0]])
     return Exported(
         folder=str(folder),
@@ -90,43 +90,37 @@ async def export(
     )
 
 
-async def _parts(
+async def _portions(
     log: Log,
     place: Partition,
     start: int,
     end: int,
     until: datetime.datetime | None,
     rows_a_part: int,
-) -> Any:
-    """The rows of a partition in portions that make one file each."""
-    waiting: list[dict[str, Any]] = []
-    held = 0
+) -> AsyncIterator[Portion]:
+    """What stood on a partition when the run began, in portions that make one file each."""
+    portion: Portion | None = None
     reading = log.read({place: start}, until={place: end}, batch=READ_AT_ONCE)
-    try:
-        async for batch in reading:
-            for recorded in _within(batch, end):
-                if until is not None and recorded.timestamp >= until:
-                    break
-                full = len(waiting) >= rows_a_part or held >= BYTES_A_PART
-                if waiting and (full or _day(waiting[-1]) != recorded.timestamp.date()):
-                    yield waiting
-                    waiting, held = [], 0
-                waiting.append(row(recorded))
-                held += len(recorded.value)
+    async with contextlib.aclosing(reading):
+        async for recorded in _records(reading):
+            if recorded.offset >= end or (until is not None and recorded.timestamp >= until):
+                break
+            if portion is None:
+                portion = Portion(recorded)
+            elif (
+                portion.records >= rows_a_part
+                or portion.payload_bytes >= BYTES_A_PART
+                or portion.day != recorded.timestamp.date()
+            ):
+                yield portion
+                portion = Portion(recorded)
             else:
-                continue
-            break
-    finally:
-        await reading.aclose()
-    if waiting:
-        yield waiting
+                portion.add(recorded)
+    if portion is not None:
+        yield portion
 
 
-def _within(batch: Sequence[Recorded], end: int) -> Iterator[Recorded]:
-    """What stood on the log when the run began: the next run writes the rest."""
-    return (recorded for recorded in batch if recorded.offset < end)
-
-
-def _day(one: dict[str, Any]) -> datetime.date:
-    day: datetime.date = one["appended_at"].date()
-    return day
+async def _records(reading: AsyncIterator[list[Recorded]]) -> AsyncIterator[Recorded]:
+    async for batch in reading:
+        for recorded in batch:
+            yield recorded

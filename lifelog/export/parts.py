@@ -12,15 +12,15 @@ all, and the next run goes on after the highest offset that is there: no record 
 import fcntl
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import msgspec
 import pyarrow.parquet as pq
 
-from lifelog.export.columns import table
+from lifelog.export.columns import Portion
 from schemas.errors import ClusterChanged, ParquetCorrupt, Refused, StorageUnavailable
 from schemas.positions import Partition
 from vault.files import private_folder, replaced, sync_folder
@@ -92,19 +92,18 @@ class Parts:
             found[place] = max(found.get(place, 0), int(named[3]) + 1)
         return found
 
-    def add(self, rows: Sequence[dict[str, Any]]) -> Path:
-        """Write the rows of one partition and one day, in order of offsets.
+    def add(self, portion: Portion) -> Path:
+        """Write a portion as one file.
 
         Raises:
             StorageUnavailable: If the disk does not take them; nothing is there then.
         """
-        first, last = rows[0], rows[-1]
-        name = f"part-{first['partition']}-{first['offset']:015}-{last['offset']:015}.parquet"
-        day = first["appended_at"].date().isoformat()
-        target = self._folder / f"topic={first['topic']}" / f"day={day}" / name
+        first, last = portion.first, portion.last
+        name = f"part-{first.partition}-{first.offset:015}-{last.offset:015}.parquet"
+        target = self._folder / f"topic={first.topic}" / f"day={portion.day.isoformat()}" / name
         beside = self._folder / WRITING / name
         with _storage(self._folder):
-            pq.write_table(table(rows), beside, compression=COMPRESSION)
+            pq.write_table(portion.table(), beside, compression=COMPRESSION)
             _synced(beside)
             private_folder(target.parent)
             beside.replace(target)

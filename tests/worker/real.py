@@ -27,6 +27,7 @@ from tests.databases import cut_off
 from tests.streams.real import ROOT, SECRET, process
 from tests.worker.life import KEK, Life
 from tests.worker.weights import bases_folder, installed
+from trainer.worker.process import MODULE
 
 PERSON = "p1"
 NAME = "Hetty Skerrow"
@@ -34,7 +35,7 @@ CODE = """
 import os
 from schemas.settings import read
 from trainer.worker.main import main
-main(read(os.environ))
+main(read(os.environ), child="{child}")
 """
 TEXTS = [
     "My father cut gravestones, and he never charged a widow for the commas.",
@@ -54,11 +55,14 @@ ENDLESS = msgspec.structs.replace(QUICK, epochs=1_000)
 class WorkerProcess:
     """One worker process; several may follow each other under one id."""
 
-    def __init__(self, settings: dict[str, object]) -> None:
+    def __init__(self, settings: dict[str, object], child: str = MODULE) -> None:
         own = {name: text for name, text in os.environ.items() if not name.startswith("LIFELOG_")}  # noqa: TID251
         environ = own | {f"LIFELOG_{key.upper()}": str(text) for key, text in settings.items()}
         self.running = subprocess.Popen(
-            [sys.executable, "-c", CODE], env=environ, cwd=ROOT, stdout=subprocess.PIPE
+            [sys.executable, "-c", CODE.format(child=child)],
+            env=environ,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
         )
 
     def child(self) -> psutil.Process | None:
@@ -123,8 +127,8 @@ class Scene:
         return refused(self._database_url)
 
     @contextlib.contextmanager
-    def worker(self, **settings: object) -> Iterator[WorkerProcess]:
-        one = WorkerProcess(self._settings | settings)
+    def worker(self, *, child: str = MODULE, **settings: object) -> Iterator[WorkerProcess]:
+        one = WorkerProcess(self._settings | settings, child)
         try:
             yield one
         finally:

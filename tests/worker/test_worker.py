@@ -125,7 +125,9 @@ async def test_a_job_that_is_cancelled_while_its_child_starts_stops_as_fast(scen
             assert time.monotonic() - asked < 5
 
 
-async def test_a_paused_job_stops_at_a_checkpoint_and_goes_on_from_there(scene: Scene):
+async def test_a_paused_job_stops_at_a_checkpoint_and_goes_on_from_there(
+    scene: Scene, artifacts: Artifacts
+):
     async with scene.history() as history:
         with scene.worker():
             job_id = await history.submit(ENDLESS)
@@ -142,6 +144,8 @@ async def test_a_paused_job_stops_at_a_checkpoint_and_goes_on_from_there(scene: 
     assert ended.peak_bytes > 300 * 2**20
     assert last.step > noted.step  # taken because of the request, and noted before the end
     assert last.step == resumed.resumed_from_step
+    kept = archive.decode(artifacts.get(PERSON, ended.telemetry))
+    assert kept.steps == tuple(range(1, last.step + 1))
 
 
 async def test_a_child_that_does_not_stop_within_the_grace_is_killed(scene: Scene):

@@ -10,6 +10,8 @@ from projections.tables import Rows, Table, first, select
 from schemas import events, topics
 from schemas.envelope import Recorded
 from schemas.events import Receipt
+from schemas.moments import Moment
+from schemas.positions import Position
 from schemas.sealed import Sealed
 
 
@@ -76,16 +78,30 @@ def turns(
     *,
     asked_by: str,
     limit: int = 200,
+    until: Moment | None = None,
 ) -> list[TurnRow]:
-    """The latest turns between somebody and a person's model, in order."""
+    """The latest turns between somebody and a person's model, in order.
+
+    Args:
+        connection: Of a snapshot.
+        person_id: Whose model.
+        conversation_id: The conversation.
+        asked_by: Who asked.
+        limit: So many at most.
+        until: The last that counts: a time, or a position of the person's partition.
+    """
     found = select(
         connection,
         TurnRow,
         "SELECT * FROM turns WHERE person_id = :person AND conversation_id = :conversation"
-        " AND asked_by = :asker ORDER BY log_offset DESC LIMIT :limit",
+        " AND asked_by = :asker AND at <= coalesce(CAST(:until AS timestamptz), 'infinity')"
+        " AND log_offset <= coalesce(CAST(:last AS bigint), log_offset)"
+        " ORDER BY log_offset DESC LIMIT :limit",
         person=person_id,
         conversation=conversation_id,
         asker=asked_by,
+        until=until if isinstance(until, datetime.datetime) else None,
+        last=until.offset if isinstance(until, Position) else None,
         limit=limit,
     )
     return found[::-1]

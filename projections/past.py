@@ -1,4 +1,4 @@
-"""One pool as it stood: the tables' own folds and the queue's, in memory, up to a moment.
+"""A pool, or a person's versions, as they stood: the tables' own folds in memory, up to a moment.
 
 What a page shows of the past is made by the functions that make what it shows of today, so the two
 cannot drift apart.
@@ -9,12 +9,13 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from projections import attempts, history, jobs, pools, workers
+from projections import attempts, history, jobs, pools, versions, workers
 from projections.attempts import ATTEMPTS, GAPS, AttemptRow
 from projections.history import JobEventRow
 from projections.jobs import JOBS, JobRow
 from projections.pools import PoolRow
 from projections.tables import Rows
+from projections.versions import ALIASES, VERSIONS, VersionNamed
 from projections.workers import WORKERS, WorkerHolding
 from schemas.envelope import Recorded
 from schemas.types import JobState
@@ -129,3 +130,31 @@ class Past:
     def _project(self, recorded: Recorded) -> None:
         for model in MODELS:
             model.project(self._rows, recorded)
+
+
+class PastVersions:
+    """A person's versions and what their names meant. Give it `models.events` in order."""
+
+    def __init__(self, person_id: str) -> None:
+        self.position: str | None = None  # of the last event
+        self._person_id = person_id
+        self._rows = Rows()
+
+    def take(self, records: Iterable[Recorded]) -> None:
+        """Fold events, in order; those of others are passed over."""
+        for recorded in records:
+            self.position = f"{recorded.topic}/{recorded.partition}/{recorded.offset}"
+            if getattr(recorded.data, "person_id", None) == self._person_id:
+                versions.MODEL.project(self._rows, recorded)
+
+    def versions(self) -> list[VersionNamed]:
+        """The versions, the newest first."""
+        names: dict[str, list[str]] = {}
+        for alias in sorted(self._rows.all(ALIASES), key=lambda row: row.alias):
+            names.setdefault(alias.version_id, []).append(alias.alias)
+        return [
+            VersionNamed(
+                **msgspec.structs.asdict(row), aliases=tuple(names.get(row.version_id, ()))
+            )
+            for row in sorted(self._rows.all(VERSIONS), key=lambda row: -row.number)
+        ]

@@ -1,4 +1,4 @@
-"""A pool's history up to a moment of the past."""
+"""A decider's history up to a moment of the past."""
 
 import datetime
 from collections.abc import AsyncGenerator
@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from schemas.envelope import Recorded
 from schemas.errors import InvalidBody, InvalidPosition
 from schemas.moments import Moment
-from schemas.topics import JOB_COMMANDS, JOB_EVENTS
+from schemas.topics import Topic
 from streams.log import Log
 
 FIELD = "asOf"
@@ -15,39 +15,37 @@ TICK = datetime.timedelta(milliseconds=1)  # of the broker's clock
 
 
 async def history_until(
-    log: Log, partition: int, moment: Moment, now: datetime.datetime
+    log: Log, topic: Topic, partition: int, moment: Moment, now: datetime.datetime
 ) -> AsyncGenerator[list[Recorded], None]:
-    """The pool's events up to a moment, that of a position included.
+    """The events of a partition up to a moment, that of a position included.
 
     Args:
         log: Where they stand.
-        partition: The pool's.
-        moment: A time, a position of `jobs.events`, or one of `jobs.commands`: then up to the last
-            event that answers it or an earlier one.
+        topic: Of a decider's events.
+        partition: The pool's or the person's.
+        moment: A time, a position of the topic, or one of the commands that it answers: then up to
+            the last event that answers it or an earlier one.
         now: The time of day.
 
     Raises:
         InvalidBody: If the time is still to come.
-        InvalidPosition: If the position is of another topic or pool, or beyond the log's end.
+        InvalidPosition: If the position is of another topic or partition, or beyond the log's end.
         LogUnavailable: If no broker answers.
     """
-    place, last_command = (JOB_EVENTS.name, partition), None
+    place, last_command = (topic.name, partition), None
     if isinstance(moment, datetime.datetime):
         if moment > now:
             raise InvalidBody(f"{FIELD}: {moment.isoformat()} is still to come.", field=FIELD)
-        end = (await log.offsets_at((JOB_EVENTS,), moment + TICK))[place]
+        end = (await log.offsets_at((topic,), moment + TICK))[place]
     else:
-        end = (await log.ends((JOB_EVENTS,)))[place]
-        if moment.partition != partition or moment.topic not in {
-            JOB_EVENTS.name,
-            JOB_COMMANDS.name,
-        }:
+        end = (await log.ends((topic,)))[place]
+        if moment.partition != partition or moment.topic not in {topic.name, topic.answers}:
             raise InvalidPosition(
-                f"{FIELD}: {moment} is no position of this pool: name one of"
-                f" {JOB_EVENTS.name}/{partition} or {JOB_COMMANDS.name}/{partition}.",
+                f"{FIELD}: {moment} is no position of this history: name one of"
+                f" {topic.name}/{partition} or {topic.answers}/{partition}.",
                 field=FIELD,
             )
-        if moment.topic == JOB_COMMANDS.name:
+        if moment.topic == topic.answers:
             last_command = moment.offset
         elif moment.offset >= end:
             raise InvalidPosition(f"{FIELD}: {moment} is beyond the log's end.", field=FIELD)

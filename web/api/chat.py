@@ -12,7 +12,12 @@ from starlette.responses import Response
 
 from projections import conversations
 from projections.conversations import ConversationRow, TurnRow
-from schemas.errors import LifelogError, NotFound
+from schemas.errors import InvalidPosition, LifelogError, NotFound
+from schemas.ids import partition_of
+from schemas.moments import Moment, parse_moment
+from schemas.positions import Position
+from schemas.topics import CONVERSATION_EVENTS, partitions
+from streams.asof import FIELD
 from web import answers
 from web.answers import Question, Turn
 from web.api.shapes import ReceiptView
@@ -86,6 +91,9 @@ class TurnsQuery(Body, frozen=True, kw_only=True):
     """Whose model answered; left out: the caller's."""
 
     user_id: str | None = None
+    as_of: str | None = (
+        None  # a time with its offset from UTC, or a position: what was said by then
+    )
 
 
 async def interact(request: WebRequest) -> Response:
@@ -125,9 +133,12 @@ async def turns(request: WebRequest) -> Response:
     who, held = caller(request), services(request)
     wanted, conversation_id = queried(request, TurnsQuery), request.path_params["conversation_id"]
     person_id = owned(who, wanted.user_id or who.person_id, "conversation")
+    until = None if wanted.as_of is None else _moment(wanted.as_of, person_id)
 
     def question(found: Any) -> list[TurnRow]:
-        return conversations.turns(found, person_id, conversation_id, asked_by=who.person_id)
+        return conversations.turns(
+            found, person_id, conversation_id, asked_by=who.person_id, until=until
+        )
 
     rows = await held.query(question)
     if not rows:
@@ -176,6 +187,17 @@ async def _answer(held: Services, question: Question, turn: Turn) -> Answer:
 
 def _asked(text: str) -> dict[str, str]:
     return {"role": "user", "content": text}
+
+
+def _moment(text: str, person_id: str) -> Moment:
+    moment, topic = parse_moment(text, field=FIELD), CONVERSATION_EVENTS
+    own = topic.name, partition_of(person_id, partitions(topic))
+    if isinstance(moment, Position) and (moment.topic, moment.partition) != own:
+        raise InvalidPosition(
+            f"{FIELD}: {moment} is no position of this history: name one of {own[0]}/{own[1]}.",
+            field=FIELD,
+        )
+    return moment
 
 
 def _conversation(row: ConversationRow) -> Conversation:

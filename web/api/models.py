@@ -10,6 +10,7 @@ from projections.versions import VersionNamed
 from schemas.errors import NotFound
 from schemas.types import Digest
 from web.callers import owned
+from web.past import AS_OF
 from web.routing import Body, Operation, WebRequest, Wire, answer, caller, queried, services
 
 
@@ -42,6 +43,7 @@ class ModelsQuery(Body, frozen=True, kw_only=True):
     """Whose; left out: the caller's, and for an admin everybody's."""
 
     user_id: str | None = None
+    as_of: str | None = None  # a time with its offset from UTC, or a position: of one person's
 
 
 def model_view(row: VersionNamed) -> Model:
@@ -68,6 +70,8 @@ async def models(request: WebRequest) -> Response:
     """The versions that the caller may see."""
     wanted, who = queried(request, ModelsQuery), caller(request)
     asked = owned(who, wanted.user_id) if wanted.user_id else None
+    if wanted.as_of is not None:
+        return await _as_of(request, asked or who.person_id, wanted.as_of)
 
     def question(connection: Any) -> Models:
         if asked is not None and people.find(connection, asked) is None:
@@ -82,13 +86,22 @@ async def models(request: WebRequest) -> Response:
     return answer(request, await services(request).query(question))
 
 
+async def _as_of(request: WebRequest, person_id: str, moment: str) -> Response:
+    held = services(request)
+    if await held.query(lambda found: people.find(found, person_id)) is None:
+        raise NotFound("There is no such person.")
+    past = await held.pasts.versions(person_id, moment)
+    found = Models(models=tuple(model_view(row) for row in past.versions()))
+    return answer(request, found, headers={AS_OF: past.position or ""})
+
+
 OPERATIONS = (
     Operation(
         method="GET",
         path="/api/models",
         endpoint=models,
         access="member",
-        summary="Versions, with the names that mean them and their scores",
+        summary="Versions with their names and scores, now or as of a moment",
         query=ModelsQuery,
         answers={200: Models},
     ),

@@ -302,6 +302,7 @@ class Log:
             time=note.time or datetime.datetime.now(datetime.UTC),
             subject=note.subject,
             owner=note.owner,
+            traceparent=note.traceparent,
             body_hash=note.body_hash,
             issuer=self._issuer if self._key else None,
             mac=mac,

@@ -28,6 +28,7 @@ class Note:
     owner: str | None = None
     body_hash: str | None = None
     time: datetime.datetime | None = None
+    traceparent: str | None = None  # W3C Trace Context: the request that it comes from
 
 
 def recorded(

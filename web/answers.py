@@ -212,6 +212,7 @@ async def _keep(
         identity=turn_id,
         subject=question.conversation_id,
         owner=question.person_id,
+        traceparent=held.traceparent,
     )
 
 

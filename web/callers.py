@@ -35,9 +35,13 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
         """Whether everything here may be seen."""
         return self.role == "admin"
 
+    def sees(self, person_id: str) -> bool:
+        """Whether what belongs to this person is shown; nobody asked for it by its id."""
+        return self.is_admin or self.person_id == person_id
+
     def may_see(self, person_id: str) -> bool:
         """Whether what belongs to this person may be seen; the audit is told that it was asked."""
-        self.asked[person_id] = allowed = self.is_admin or self.person_id == person_id
+        self.asked[person_id] = allowed = self.sees(person_id)
         return allowed
 
 

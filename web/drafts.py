@@ -194,4 +194,10 @@ def _note(held: Services, person_id: str, target: Target) -> Note:
         dated=draft.date,
         words=len(draft.text.split()),
     )
-    return Note(data=event, identity=target.event_id, subject=target.entry_id, owner=person_id)
+    return Note(
+        data=event,
+        identity=target.event_id,
+        subject=target.entry_id,
+        owner=person_id,
+        traceparent=held.traceparent,
+    )

@@ -68,6 +68,11 @@ class Services:
         """These, for one request: what its vault opens, its trail tells."""
         return dataclasses.replace(self, trail=trail, vault=self.vault.watched(trail.opening))
 
+    @property
+    def traceparent(self) -> str | None:
+        """What the records are traced by that this request becomes."""
+        return None if self.trail is None else self.trail.traceparent
+
     async def used(self, person_id: str, records: Iterable[str]) -> None:
         """Tell the audit whose texts another process used for this request's answer.
 

@@ -23,6 +23,7 @@ from schemas.topics import AUDIT_EVENTS
 from streams.log import Log
 from web.callers import SAFE, Caller
 from web.rates import Rates, network_of
+from web.tracing import traceparent_of
 
 AGENT_LENGTH = 200  # characters
 REFUSAL_WITHIN_S = 2.0  # a refusal waits no longer for its record
@@ -48,8 +49,12 @@ class Audit:
         self._rates = Rates({"refusals": refusals})
         self._omitted = 0
 
-    async def record(self, event: AccessRecorded) -> None:
+    async def record(self, event: AccessRecorded, traceparent: str | None = None) -> None:
         """Append a record; returns once the log has it.
+
+        Args:
+            event: What was asked for.
+            traceparent: Of the request.
 
         Raises:
             LogUnavailable: If Kafka does not take it; it may have it all the same.
@@ -58,22 +63,25 @@ class Audit:
         event = msgspec.structs.replace(event, omitted=omitted)
         owner = event.people[0] if len(event.people) == 1 else None
         try:
-            await self._log.append(AUDIT_EVENTS, 0, event, owner=owner)
+            await self._log.append(AUDIT_EVENTS, 0, event, owner=owner, traceparent=traceparent)
         except BaseException:
             self._omitted += omitted
             raise
 
-    async def try_record(self, event: AccessRecorded, counted_as: str) -> None:
+    async def try_record(
+        self, event: AccessRecorded, counted_as: str, traceparent: str | None = None
+    ) -> None:
         """Append a refusal's record, or count it where it cannot be written or there are too many.
 
         Args:
             event: What was refused.
             counted_as: Whose refusals count together.
+            traceparent: Of the request.
         """
         try:
             self._rates.take("refusals", counted_as)
             async with asyncio.timeout(REFUSAL_WITHIN_S):
-                await self.record(event)
+                await self.record(event, traceparent)
         except (RateLimited, LogUnavailable, TimeoutError) as error:
             self._omitted += 1
             _logger.warning("A refusal is counted, not recorded: %s", type(error).__name__)
@@ -88,6 +96,7 @@ class Asked:
     changes: bool  # or is recorded though it changes nothing
     address: str
     agent: str
+    traceparent: str
 
     @classmethod
     def of(cls, request: Request[Any], action: str, *, audited: bool) -> "Asked":
@@ -98,6 +107,7 @@ class Asked:
             changes=audited or request.method not in SAFE,
             address=request.client.host if request.client else "",
             agent=trimmed(request.headers.get("user-agent", "")),
+            traceparent=traceparent_of(request.headers.get("traceparent")),
         )
 
 
@@ -111,6 +121,11 @@ class Trail:
         self._named: dict[tuple[str, str], None] = {}
         self._settled = False
         self.caller: Caller | None = None
+
+    @property
+    def traceparent(self) -> str:
+        """What the records that the request becomes are traced by."""
+        return self._asked.traceparent
 
     def opening(self, person: str, record: str) -> None:
         """A text of a record is about to be opened.
@@ -142,7 +157,8 @@ class Trail:
         if self._settled and new:
             event = self._event(allowed=True, status=200)
             await self._audit.record(
-                msgspec.structs.replace(event, people=(person,), records=tuple(new))
+                msgspec.structs.replace(event, people=(person,), records=tuple(new)),
+                self.traceparent,
             )
         self._opened |= dict.fromkeys((person, one) for one in new)
 
@@ -157,7 +173,7 @@ class Trail:
         if denied:
             await self._refused(self._event(allowed=False, status=status))
         elif changes:
-            await self._audit.record(self._event(allowed=True, status=status))
+            await self._audit.record(self._event(allowed=True, status=status), self.traceparent)
 
     async def fail(self, error: LifelogError, status: int) -> None:
         """Record that the answer is an error, where that is a refusal or text was opened for it."""
@@ -174,7 +190,8 @@ class Trail:
         return self.caller is not None and not all(self.caller.asked.values())
 
     async def _refused(self, event: AccessRecorded) -> None:
-        await self._audit.try_record(event, event.actor or network_of(self._asked.address))
+        counted_as = event.actor or network_of(self._asked.address)
+        await self._audit.try_record(event, counted_as, self.traceparent)
 
     def _event(self, *, allowed: bool, status: int) -> AccessRecorded:
         who, asked = self.caller, self._asked

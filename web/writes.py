@@ -127,6 +127,7 @@ async def ask(
             body_hash=body_hash,
             owner=owner,
             subject=subject,
+            traceparent=held.traceparent,
         )
         answers = await expected.within(held.settings.caught_up_within_s)
     for recorded in answers:

@@ -83,15 +83,20 @@ def test_reading_memories_leaves_who_read_which_from_where(stack: Stack, ada: Pe
     assert (seen.people, seen.records) == ((ada.person_id,), (f"entry:{entry['entryId']}",))
 
 
-def test_writing_leaves_a_record_and_looking_at_no_text_does_not(stack: Stack, ada: Person) -> None:
+def test_writing_leaves_a_record_and_looking_at_no_text_does_not(
+    stack: Stack, ada: Person, cleo: Person
+) -> None:
     ada.write()
+    assert cleo.client.post("/api/training/start", json={}).status_code == 202
     assert ada.client.get("/api/training/status").status_code == 200
-    assert ada.client.get("/training").status_code == 200
+    for address in ("/training", "/api/training/queue", "/v1/models"):  # others' jobs among them
+        assert ada.client.get(address).status_code == 200
     assert ada.client.get("/api/people").status_code == 200
 
     assert by(stack, ada, "POST /api/people/{person_id}/entries")[-1].allowed
     assert not by(stack, ada, "GET /api/training/status")
-    assert not by(stack, ada, "GET /training"), "it shows a name and no other text"
+    for action in ("GET /training", "GET /api/training/queue", "GET /v1/models"):
+        assert not by(stack, ada, action), "a name and no other text"
     (listed,) = by(stack, ada, "GET /api/people")
     assert listed.records == (f"person:{ada.person_id}",)
 

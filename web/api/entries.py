@@ -205,6 +205,7 @@ async def _consent(held: Services, person_id: str, new: tuple[Target, ...]) -> N
             identity=ids.follow_up_id(target.event_id, commands.SetConsent.TYPE),
             subject=person_id,
             owner=person_id,
+            traceparent=held.traceparent,
         )
         for target in new
         if target.draft.consent is not None

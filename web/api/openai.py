@@ -202,7 +202,7 @@ async def models(request: WebRequest) -> Response:
 
     def question(found: Any) -> list[ModelCard]:
         rows = people.everybody(found)
-        own = [row for row in rows if who.is_admin or row.person_id == who.person_id]
+        own = [row for row in rows if who.sees(row.person_id)]
         cards = [
             _card(f"{row.person_id}/current", answers.utc_seconds(row.added_at)) for row in own
         ]

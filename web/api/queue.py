@@ -267,7 +267,7 @@ def _queued(
     who: Caller, row: JobRow, told: Forecast | None, progress: Progress | None
 ) -> QueuedJob:
     mine, position = row.person_id == who.person_id, position_of(row, told)
-    if not who.may_see(row.person_id):
+    if not who.sees(row.person_id):
         return QueuedJob(mine=False, state=row.state, priority=row.priority, position=position)
     return QueuedJob(
         mine=mine,

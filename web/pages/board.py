@@ -171,7 +171,7 @@ def _current(mine: list[JobRow]) -> JobRow | None:
 
 def _queued(who: Caller, row: JobRow, told: Forecast | None) -> Queued:
     position = position_of(row, told)
-    if not who.may_see(row.person_id):
+    if not who.sees(row.person_id):
         return Queued(position=position, state=row.state, priority=row.priority)
     return Queued(
         position=position,

@@ -35,6 +35,7 @@ from typing import Any
 import httpx
 import psycopg
 from rebuild import PEERS, environment, figure
+from scheduler import Cpu
 
 from lifelog import operator
 from lifelog.servers import kafka, postgres
@@ -54,6 +55,7 @@ PEER = "MLflow 3.17.2"
 NAMES = ("loss", "learning_rate", "epoch", "tokens", "tokens_per_second", "seconds_left")
 STEPS = 16  # of one record: 96 points
 UNDER_WAY = 50  # records of one append
+LOOK_EVERY_S = 0.05  # whether the API shows the last step
 BATCHED, SINGLY, OF_COPY = 15.0, 20.0, 0.2
 WITHIN_S = 300.0
 PROCESS = """
@@ -81,18 +83,21 @@ async def compared(home: Home, chosen: argparse.Namespace) -> list[dict[str, Any
     """Ours, MLflow and COPY on servers of their own, in turns."""
     kafka_port, controller, database_port, web, mlflow = free_ports(5)
     with contextlib.ExitStack() as held:
-        for launch in (
-            kafka.prepare(home, kafka_port, controller),
-            postgres.prepare(home, database_port),
+        pids = {"client": os.getpid()}
+        for name, launch in (
+            ("kafka", kafka.prepare(home, kafka_port, controller)),
+            ("postgres", postgres.prepare(home, database_port)),
         ):
-            held.callback(start(launch, 60).stop, 20)
+            running = start(launch, 60)
+            held.callback(running.stop, 20)
+            pids[name] = running.pid
         settings = settings_of(home, f"127.0.0.1:{kafka_port}", database_port, web)
         await create_topics(settings.kafka, prefix=settings.prefix)
         with open_database(settings.database) as database:
             migrate(database)
             operator.admit(database, home, b"k" * 32)
         for name in ("projector", "web"):
-            held.enter_context(process(name, home, settings))
+            pids[name] = held.enter_context(process(name, home, settings))
         address = f"http://127.0.0.1:{web}"
         until(lambda: answers(f"{address}/readyz"))
         their_store = held.enter_context(mlflow_server(settings.database, home, mlflow))
@@ -102,8 +107,7 @@ async def compared(home: Home, chosen: argparse.Namespace) -> list[dict[str, Any
             with httpx.Client(
                 base_url=address, headers={"Authorization": f"Bearer {token}"}, timeout=60
             ) as api:
-                ours = Ours(log, api, settings.database)
-                return await measured(ours, peer, chosen)
+                return await measured(Ours(log, api, settings.database, Cpu(pids)), peer, chosen)
 
 
 async def measured(ours: "Ours", peer: "Peer", chosen: argparse.Namespace) -> list[dict[str, Any]]:
@@ -122,8 +126,9 @@ async def measured(ours: "Ours", peer: "Peer", chosen: argparse.Namespace) -> li
         }
         for name, rate in told.items():
             found.setdefault(name, []).append(rate)
-        line = {name: round(rate) for name, rate in told.items()}
-        print(json.dumps({"run": run, **line, "load": os.getloadavg()[0]}), file=sys.stderr)
+        line: dict[str, Any] = {name: round(rate) for name, rate in told.items()}
+        line |= {"run": run, "load": os.getloadavg()[0], "our_cpu_s": ours.used}
+        print(json.dumps(line), file=sys.stderr)
     middle = {name: statistics.median(rates) for name, rates in found.items()}
     return figures(middle)
 
@@ -165,7 +170,9 @@ def figures(middle: dict[str, float]) -> list[dict[str, Any]]:
 class Ours:
     """A worker's client of the log, and a reader of the API."""
 
-    def __init__(self, log: Log, api: httpx.Client, database: str) -> None:
+    def __init__(self, log: Log, api: httpx.Client, database: str, cpu: Cpu) -> None:
+        self.used: dict[str, float] = {}  # seconds of CPU of the last batched run, by process
+        self._cpu = cpu
         self._log = log
         self._api = api
         self._database = database
@@ -178,12 +185,14 @@ class Ours:
         notes = [self._note(job, first, STEPS, steps) for first in range(1, steps, STEPS)]
         seeing = asyncio.create_task(asyncio.to_thread(self._seen, job, steps))
         await asyncio.sleep(0.1)  # the reader is there before the first point
+        self._cpu.since()
         began = time.monotonic()
         for start_at in range(0, len(notes), UNDER_WAY):
             await self._log.append_many(
                 topics.RUN_TELEMETRY, notes[start_at : start_at + UNDER_WAY]
             )
         seconds = await seeing - began
+        self.used = self._cpu.since()
         shown = self._api.get(f"/api/jobs/{job}/metrics", params={"names": ",".join(NAMES)})
         counted = sum(len(series) for series in shown.json()["series"].values())
         if counted != steps * len(NAMES):
@@ -252,7 +261,7 @@ class Ours:
             progress = self._api.get(f"/api/jobs/{job}").json()["job"]["progress"]
             if progress is not None and progress["step"] >= step:
                 return time.monotonic()
-            time.sleep(0.02)
+            time.sleep(LOOK_EVERY_S)
         raise TimeoutError(f"step {step} of {job} is not shown after {WITHIN_S:.0f} s")
 
 
@@ -337,8 +346,8 @@ def mlflow_server(database: str, home: Home, port: int) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def process(name: str, home: Home, settings: Settings) -> Iterator[None]:
-    """A process of the stack, with the settings it needs and no others."""
+def process(name: str, home: Home, settings: Settings) -> Iterator[int]:
+    """A process of the stack, with the settings it needs and no others; its id."""
     own = {key: text for key, text in os.environ.items() if not key.startswith("LIFELOG_")}  # noqa: TID251
     with (home.logs / f"{name}.log").open("ab") as log:
         running = subprocess.Popen(
@@ -349,7 +358,7 @@ def process(name: str, home: Home, settings: Settings) -> Iterator[None]:
             stderr=log,
         )
     try:
-        yield
+        yield running.pid
     finally:
         running.terminate()
         running.wait(20)

@@ -5,9 +5,11 @@ import datetime
 import msgspec
 import pytest
 import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
 
 from projections import metrics, points
-from projections.database import Database
+from projections.database import Database, migrate
 from projections.fold import FOLDED
 from projections.metrics import METRICS
 from projections.positions import Source
@@ -186,3 +188,28 @@ def test_old_and_new_tables_share_the_points(tables: Projection):
     assert _switched(new)
     assert METRICS.in_schema(new.schema) == METRICS.in_schema(tables.schema)
     assert shown(tables.database) == [(1, 1.001)]
+
+
+def test_points_of_before_are_kept_by_their_own_times(empty: Database):
+    now = datetime.datetime.now(datetime.UTC)
+    config = Config()
+    config.set_main_option("script_location", "projections:migrations")
+    ages = {1: 0, 2: 3, 3: 400, 4: -9}  # days, by step: the worker's clock may have been wrong
+    with empty.begin() as connection:
+        connection.execute(sa.text("CREATE SCHEMA projections"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0004")
+        for step, days in ages.items():
+            connection.execute(
+                sa.text(
+                    "INSERT INTO telemetry.metrics VALUES ('a', 1, 1, 'loss', :step, 2.5, :at)"
+                ),
+                {"step": step, "at": now - datetime.timedelta(days=days)},
+            )
+    migrate(empty)
+    with empty.begin() as connection:
+        found = connection.execute(
+            sa.text("SELECT step, current_date - appended_on FROM telemetry.metrics ORDER BY step")
+        )
+        assert [tuple(row) for row in found] == [(1, 0), (2, 3), (3, 13), (4, 0)]
+        assert len(points.days_of(connection, PLACE)) == 3

@@ -140,6 +140,16 @@ def test_the_stream_told_of_every_step_it_could(story: Story) -> None:
     assert _newest(story, "job.progress") == _steps(story)
 
 
+def test_every_event_is_what_its_command_asked_for(
+    story: Story, installation: Installation
+) -> None:
+    told = installation.run("replay", "--commands")
+
+    assert story.killed
+    assert told["differences"] == 0
+    assert told["events"] >= 1
+
+
 @pytest.mark.full
 def test_the_adapter_knows_the_life_and_the_base_does_not(
     story: Story, installation: Installation

@@ -34,7 +34,7 @@ from typing import Any
 
 import httpx
 import psycopg
-from rebuild import PEERS, environment, figure
+from reporting import PEERS, environment, figure
 from scheduler import Cpu
 
 from lifelog import operator

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from reporting import environment, figure
 
 from lifelog.commands.context import Context
 from lifelog.servers.ports import free_ports
@@ -34,7 +35,6 @@ from streams.log import Log
 from trainer.worker.telemetry import Telemetry
 
 HERE = Path(__file__).parent
-ENV = HERE / "peers" / ".venv-sse-starlette"
 PEER = "sse-starlette 3.7, one event per tick and reader"
 RUNS_SHOWN = 10  # training runs that send ticks at the same time
 PEER_TICKS = 100  # a second: 20,000 deliveries a second at 200 viewers
@@ -159,7 +159,11 @@ def peer(place: Path, context: Context, chosen: argparse.Namespace) -> dict[str,
     """The same readers before plain sse-starlette."""
     (port,) = free_ports(1)
     topic = context.full.prefix + RUN_TELEMETRY.name
-    command = [str(_environment()), str(HERE / "peers" / "sse_each_tick.py"), context.full.kafka]
+    command = [
+        str(environment("sse-starlette")),
+        str(HERE / "peers" / "sse_each_tick.py"),
+        context.full.kafka,
+    ]
     serving = subprocess.Popen([*command, topic, str(JOB_PARTITIONS), str(port)])
     try:
         time.sleep(4)
@@ -216,7 +220,6 @@ def figures(
             "1/s",
             peer=PEER,
             peer_value=their_rate,
-            ratio=round(rate / their_rate, 2),
             goal=">= 10 x",
             holds=rate >= 10 * their_rate,
         ),
@@ -229,12 +232,6 @@ def figures(
         ),
         figure("web process with them, in all", idle["with"], "MB"),
     ]
-
-
-def figure(metric: str, value: float, unit: str, **rest: object) -> dict[str, Any]:
-    """One line of the result."""
-    empty = {"peer": None, "peer_value": None, "ratio": None, "goal": None, "holds": None}
-    return {"metric": metric, "value": round(value, 3), "unit": unit, **empty, **rest}
 
 
 def _grant(job_id: str) -> LeaseGranted:
@@ -253,18 +250,6 @@ def _grant(job_id: str) -> LeaseGranted:
 def _cpu(process: psutil.Process) -> float:
     times = process.cpu_times()
     return float(times.user + times.system)
-
-
-def _environment() -> Path:
-    """The Python of the peer's own environment, which is made at the first run."""
-    python = ENV / "bin" / "python"
-    if not python.exists():
-        subprocess.run(["uv", "venv", "--quiet", str(ENV)], check=True)
-        wanted = str(HERE / "peers" / "sse-starlette.txt")
-        subprocess.run(
-            ["uv", "pip", "install", "--quiet", "--python", str(python), "-r", wanted], check=True
-        )
-    return python
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from typing import Any
 
 import httpx
 import psycopg
+from reporting import environment, figure
 
 from lifelog.client import Client
 from lifelog.commands.context import Context
@@ -167,33 +168,27 @@ def figures(found: dict[str, list[dict[str, float]]]) -> list[dict[str, Any]]:
     }
     name = "job status, requests a second"
     return [
-        figure(name, ours, "1/s", MLFLOW, mlflow, ">= 10 x", ours >= 10 * mlflow),
-        figure(name, ours, "1/s", BARE, bare, ">= 0.15 x", ours >= 0.15 * bare),
+        figure(
+            name,
+            ours,
+            "1/s",
+            peer=MLFLOW,
+            peer_value=mlflow,
+            goal=">= 10 x",
+            holds=ours >= 10 * mlflow,
+        ),
+        figure(
+            name,
+            ours,
+            "1/s",
+            peer=BARE,
+            peer_value=bare,
+            goal=">= 0.15 x",
+            holds=ours >= 0.15 * bare,
+        ),
         figure("job status, p50", late["p50_ms"], "ms"),
         figure("job status, p99", late["p99_ms"], "ms"),
     ]
-
-
-def figure(
-    metric: str,
-    value: float,
-    unit: str,
-    peer: str | None = None,
-    peer_value: float | None = None,
-    goal: str | None = None,
-    holds: bool | None = None,
-) -> dict[str, Any]:
-    """One line of the result."""
-    return {
-        "metric": metric,
-        "value": round(value, 2),
-        "unit": unit,
-        "peer": peer,
-        "peer_value": peer_value,
-        "ratio": round(value / peer_value, 2) if peer_value else None,
-        "goal": goal,
-        "holds": holds,
-    }
 
 
 @contextlib.contextmanager
@@ -227,17 +222,6 @@ def until(true: Any) -> None:
         if time.monotonic() > end:
             raise TimeoutError("a server was not ready in time")
         time.sleep(0.2)
-
-
-def environment(name: str) -> Path:
-    """The Python of a peer's own environment, which is made at the first run."""
-    place = PEERS / f".venv-{name}"
-    python = place / "bin" / "python"
-    if not python.exists():
-        subprocess.run(["uv", "venv", "--quiet", str(place)], check=True)
-        wanted = ["uv", "pip", "install", "--quiet", "--python", str(python)]
-        subprocess.run([*wanted, "-r", str(PEERS / f"{name}.txt")], check=True)
-    return python
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from typing import Any
 
 import psycopg
 from histories import written
+from reporting import PEERS, environment, figure
 
 from lifelog.servers import kafka, postgres
 from lifelog.servers.home import Home, home_at
@@ -39,7 +40,6 @@ from projections.rebuild import rebuild
 from projections.verify import verify
 from streams.log import Log, create_topics
 
-PEERS = Path(__file__).parent / "peers"
 PEER = "Faust 0.15.3 table recovery"
 AT_LEAST = 20_000  # events a second
 LINEAR = 0.8  # of the smallest log's rate, at the largest
@@ -166,29 +166,6 @@ def figures(rates: dict[int, list[float]], theirs: dict[int, list[float]]) -> li
     linear = {"goal": f">= {LINEAR}: linear", "holds": share >= LINEAR}
     what = f"rate at {largest:,} events, of the rate at {smallest:,}"
     return [*lines, figure(what, share, "share", **linear)]
-
-
-def figure(metric: str, value: float, unit: str, **rest: Any) -> dict[str, Any]:
-    """One line of the result."""
-    empty = {"peer": None, "peer_value": None, "ratio": None, "goal": None, "holds": None}
-    found = {"metric": metric, "value": round(value, 2), "unit": unit, **empty, **rest}
-    if found["peer_value"] is not None:
-        found["ratio"] = round(value / found["peer_value"], 2)
-        found["peer_value"] = round(found["peer_value"], 2)
-    return found
-
-
-def environment(name: str) -> Path:
-    """The Python of a peer's own environment, which is made at the first run."""
-    place = PEERS / f".venv-{name}"
-    python = place / "bin" / "python"
-    if not python.exists():
-        subprocess.run(["uv", "venv", "--quiet", str(place)], check=True)
-        wanted = str(PEERS / f"{name}.txt")
-        subprocess.run(
-            ["uv", "pip", "install", "--quiet", "--python", str(python), "-r", wanted], check=True
-        )
-    return python
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from typing import Any
 
 import psutil
 from noop_executor import Client, Executor, log_of
+from reporting import PEERS, environment, figure
 
 from lifelog.servers import kafka, postgres
 from lifelog.servers.home import Home, home_at
@@ -37,8 +38,6 @@ from lifelog.servers.launch import Running, start
 from lifelog.servers.ports import free_ports
 from streams.log import create_topics
 
-PEERS = Path(__file__).parent / "peers"
-ENV = PEERS / ".venv-procrastinate"
 PEER = "procrastinate 3.10"
 SLOTS = 64
 PREFIX = "bench."
@@ -59,7 +58,7 @@ class Peer:
     """procrastinate: a worker process, and a client process that is asked one thing at a time."""
 
     def __init__(self, address: str, connections: int) -> None:
-        python = _environment()
+        python = environment("procrastinate")
         command = [str(python), str(PEERS / "procrastinate_jobs.py")]
         self._client = subprocess.Popen(
             [*command, "client", address], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -214,6 +213,7 @@ class Bursts:
             f"no-op jobs a second, submit to done, {name}",
             value,
             "1/s",
+            peer=PEER,
             peer_value=peer_value,
             goal=f">= {AT_LEAST:.0f} x",
             holds=value >= AT_LEAST * peer_value,
@@ -251,8 +251,8 @@ class Starts:
         middle, peer_middle = statistics.median(self._started), statistics.median(self._theirs)
         on_log, read = "idle submit to start on the log", "idle submit to lease at the executor"
         return [
-            figure(f"{on_log}, p99", p99, "ms", peer_value=_high(self._theirs), **goal),
-            figure(f"{on_log}, median", middle, "ms", peer_value=peer_middle),
+            figure(f"{on_log}, p99", p99, "ms", peer=PEER, peer_value=_high(self._theirs), **goal),
+            figure(f"{on_log}, median", middle, "ms", peer=PEER, peer_value=peer_middle),
             figure(f"{read}, p99", _high(self._read), "ms"),
             figure(f"{read}, median", statistics.median(self._read), "ms"),
         ]
@@ -261,16 +261,6 @@ class Starts:
 def _high(values: list[float]) -> float:
     """The 99th percentile; of few values, the highest."""
     return sorted(values)[max(0, round(0.99 * len(values)) - 1)]
-
-
-def figure(metric: str, value: float, unit: str, **rest: object) -> dict[str, Any]:
-    """One line of the result."""
-    empty = {"peer": None, "peer_value": None, "ratio": None, "goal": None, "holds": None}
-    found = {"metric": metric, "value": round(value, 2), "unit": unit, **empty, **rest}
-    if isinstance(peer_value := rest.get("peer_value"), float):
-        found |= {"peer": PEER, "peer_value": round(peer_value, 2)}
-        found |= {"ratio": round(value / peer_value, 2)}
-    return found
 
 
 def _serving(held: contextlib.ExitStack, running: Running) -> Running:
@@ -299,18 +289,6 @@ def _process(name: str, home: Home, at: str, secret: bytes) -> Iterator[subproce
     finally:
         running.terminate()
         running.wait(20)
-
-
-def _environment() -> Path:
-    """The Python of the peer's own environment, which is made at the first run."""
-    python = ENV / "bin" / "python"
-    if not python.exists():
-        subprocess.run(["uv", "venv", "--quiet", str(ENV)], check=True)
-        wanted = str(PEERS / "procrastinate.txt")
-        subprocess.run(
-            ["uv", "pip", "install", "--quiet", "--python", str(python), "-r", wanted], check=True
-        )
-    return python
 
 
 if __name__ == "__main__":

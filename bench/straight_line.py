@@ -22,6 +22,7 @@ from pathlib import Path
 
 import msgspec
 import torch
+from reporting import environment, figure
 
 from lifelog import folder
 from lifelog.client import Client
@@ -37,7 +38,6 @@ from trainer.examples.dataset import Entry
 from trainer.training import train
 
 HERE = Path(__file__).parent
-ENV = HERE / "peers" / ".venv-hf-trainer"
 
 
 def main() -> None:
@@ -189,8 +189,7 @@ def training(root: Path, drafts: list[folder.Draft], runs: int) -> list[dict]:
             statistics.median(ours),
             "tokens/s",
             peer="Hugging Face Trainer",
-            peer_value=round(statistics.median(theirs), 1),
-            ratio=round(ratio, 2),
+            peer_value=statistics.median(theirs),
             goal=">= 1.3 x",
             holds=ratio >= 1.3,
         ),
@@ -200,13 +199,7 @@ def training(root: Path, drafts: list[folder.Draft], runs: int) -> list[dict]:
 
 def peer(job: dict) -> float:
     """Tokens per second of the peer, in its own environment."""
-    python = ENV / "bin" / "python"
-    if not python.exists():
-        subprocess.run(["uv", "venv", "--quiet", str(ENV)], check=True)
-        wanted = str(HERE / "peers" / "hf_trainer.txt")
-        subprocess.run(
-            ["uv", "pip", "install", "--quiet", "--python", str(python), "-r", wanted], check=True
-        )
+    python = environment("hf-trainer")
     script = str(HERE / "peers" / "hf_trainer.py")
     done = subprocess.run(
         [str(python), script], input=json.dumps(job), text=True, stdout=subprocess.PIPE, check=True
@@ -219,12 +212,6 @@ def peer(job: dict) -> float:
 def high(values: list[float]) -> float:
     """The 99th percentile; of few values, the highest."""
     return sorted(values)[max(0, round(0.99 * len(values)) - 1)]
-
-
-def figure(metric: str, value: float, unit: str, **rest: object) -> dict:
-    """One line of the result."""
-    empty = {"peer": None, "peer_value": None, "ratio": None, "goal": None, "holds": None}
-    return {"metric": metric, "value": round(value, 3), "unit": unit, **empty, **rest}
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from typing import IO, Any
 
 import torch
+from reporting import figure
 
 from schemas.telemetry import Tick
 from trainer.worker import lines
@@ -49,8 +50,8 @@ def main() -> None:
         ours.append(measured(chosen.steps, voiced))
         theirs.append(measured(chosen.steps, written))
     results = [
-        figure("telling of a step, p50", ours, theirs, 0, P50_AT_MOST_US),
-        figure("telling of a step, p99", ours, theirs, 1, P99_AT_MOST_US),
+        line("telling of a step, p50", ours, theirs, 0, P50_AT_MOST_US),
+        line("telling of a step, p99", ours, theirs, 1, P99_AT_MOST_US),
     ]
     print(json.dumps({"bench": "telemetry", "results": results}))
 
@@ -97,26 +98,18 @@ def ticked(step: int) -> Ticked:
     return Ticked(tick=Tick(step=step, total_steps=10**6, at=datetime.now(UTC), metrics=metrics))
 
 
-def figure(
+def line(
     metric: str,
     ours: list[tuple[float, float]],
     theirs: list[tuple[float, float]],
     which: int,
     at_most: float,
 ) -> dict[str, Any]:
-    """One line of the result."""
+    """A percentile of both."""
     value = statistics.median(one[which] for one in ours)
     peer_value = statistics.median(one[which] for one in theirs)
-    return {
-        "metric": metric,
-        "value": round(value, 1),
-        "unit": "us",
-        "peer": PEER,
-        "peer_value": round(peer_value, 1),
-        "ratio": round(value / peer_value, 2),
-        "goal": f"<= {at_most:.0f} us",
-        "holds": value <= at_most,
-    }
+    goal = {"goal": f"<= {at_most:.0f} us", "holds": value <= at_most}
+    return figure(metric, value, "us", peer=PEER, peer_value=peer_value, **goal)
 
 
 if __name__ == "__main__":

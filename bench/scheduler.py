@@ -223,7 +223,9 @@ class Bursts:
         ours, theirs = (
             1_000 * statistics.median(found) / jobs for found in (self._our_cpu, self._their_cpu)
         )
-        return figure(f"CPU of all processes, a job, {name}", ours, "ms", peer=PEER, peer_value=theirs)
+        return figure(
+            f"CPU of all processes, a job, {name}", ours, "ms", peer=PEER, peer_value=theirs
+        )
 
 
 class Starts:

@@ -19,7 +19,7 @@ from schemas.events import CommandRejected, CommandRepeated, Event
 from schemas.topics import Topic
 from streams.log import Unreadable
 
-DECIDER_VERSION = "3"  # of the rules: replaying commands gives the same events for equal versions
+DECIDER_VERSION = "4"  # of the rules: replaying commands gives the same events for equal versions
 
 
 @dataclass(frozen=True, slots=True)

@@ -470,7 +470,7 @@ def test_events_name_the_command_its_person_and_their_job():
     story = queue().given(join()).when(submit("a"), identity="k", body_hash="h")
     (_, first), (_, second) = story.history[-2:]
     assert (first.command, first.answers, first.owner, first.subject) == ("k", 1, "ann", "a")
-    assert (first.time, first.decider, first.body_hash) == (at(0), "3", "h")
+    assert (first.time, first.decider, first.body_hash) == (at(0), "4", "h")
     assert first.id != second.id
     assert first.type == events.JobSubmitted.TYPE
     assert first.time.tzinfo is datetime.UTC

@@ -28,6 +28,7 @@ from tests.streams.queue_words import (
     join,
     queue,
     renew,
+    started,
     stopped,
     submit,
     succeeded,
@@ -141,6 +142,16 @@ def test_a_job_with_a_new_priority_stands_where_that_belongs():
     story.when(commands.ReprioritiseJob(job_id="b", priority="high")).then_kinds(JobReprioritised)
     assert granted(story.when(join())) == ["b"]
     story.when(commands.ReprioritiseJob(job_id="b", priority="high")).then_rejected("wrong-state")
+
+
+def test_a_job_whose_delay_is_over_is_leased_once_when_it_falls_to_a_lower_class():
+    story = queue().given(join(slots=2), submit("a"))
+    lease = story.one(LeaseGranted)
+    story.given(started(lease)).after(5).when(failed(lease, retryable=True))
+    story.after(100).when(commands.CancelJob(job_id="nobody")).then_rejected("not-found")
+    assert "a" in story.state.line  # nobody has asked since its delay was over
+    story.when(commands.ReprioritiseJob(job_id="a", priority="low"))
+    story.then_kinds(JobReprioritised, LeaseGranted)
 
 
 def test_a_new_priority_can_win_the_free_slot_in_the_same_decision():

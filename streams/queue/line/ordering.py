@@ -53,7 +53,9 @@ class Ordering:
         self._state = state
         self._now = now
         self._added: dict[Queue, list[tuple[int, str]]] = {}
+        self._place: dict[str, Queue] = {}  # job → where it was added
         self._gone: set[str] = set()
+        self._moved: set[str] = set()  # they stand elsewhere than the state's line has them
         self._extra: dict[str, float] = {}  # scaled use by person
         self._touched: set[str] = set()  # groups
         self._turns: dict[tuple[Shape, int], Iterator[Turn]] = {}
@@ -65,16 +67,20 @@ class Ordering:
         self._heads.clear()
         until = aged_until(self._state, job, self._now)
         at, group = standing_of(self._state, job, until)
-        added = self._added.setdefault((job.shape, at, group), [])
-        entry = job.number, job.job_id
-        if entry not in added:  # several causes of one decision may let it wait
-            bisect.insort(added, entry)
+        queue, known = (job.shape, at, group), self._state.line.standings.get(job.job_id)
+        self._take_back(job.job_id)  # several causes of one decision may let it wait
+        bisect.insort(self._added.setdefault(queue, []), (job.number, job.job_id))
+        self._place[job.job_id] = queue
+        if known is not None:
+            self._moved.add(job.job_id)
+            self._touched.add(known.group)
         self._gone.discard(job.job_id)
         self._touched.add(group)
 
     def drop(self, job_id: str) -> None:
         """A job is out of the line."""
         self._heads.clear()
+        self._take_back(job_id)
         self._gone.add(job_id)
         standing = self._state.line.standings.get(job_id)
         if standing is not None:
@@ -88,9 +94,7 @@ class Ordering:
         """A job's turn has come. Nobody has used more by that yet: other heads stay."""
         self._heads.pop(chosen.shape, None)
         group = EVERYBODY if chosen.level == OVERDUE else person_id
-        added = self._added.get((chosen.shape, chosen.level, group), [])
-        if (chosen.number, chosen.job_id) in added:
-            added.remove((chosen.number, chosen.job_id))
+        self._take_back(chosen.job_id)
         self._gone.add(chosen.job_id)
         self._touched.add(group)
 
@@ -158,9 +162,9 @@ class Ordering:
         found = added[0] if added else None
         if waiting:
             kept: tuple[int, str] | None = waiting[0]
-            if waiting[0][1] in self._gone:
+            if self._is_out(waiting[0][1]):
                 left = self._state.line.in_queue(queue)
-                kept = next((one for one in left if one[1] not in self._gone), None)
+                kept = next((one for one in left if not self._is_out(one[1])), None)
             if kept is not None and (found is None or kept < found):
                 found = kept
         if found is None:
@@ -169,3 +173,13 @@ class Ordering:
         if at != OVERDUE:
             use = self._state.shares.standing(group, self._extra.get(group, 0.0))
         return Candidate(at, use, found[0], found[1], shape)
+
+    def _is_out(self, job_id: str) -> bool:
+        """Whether a job no longer stands where the state's line has it."""
+        return job_id in self._gone or job_id in self._moved
+
+    def _take_back(self, job_id: str) -> None:
+        """Undo an earlier `add` of this decision, if there was one."""
+        queue = self._place.pop(job_id, None)
+        if queue is not None:
+            self._added[queue] = [one for one in self._added[queue] if one[1] != job_id]

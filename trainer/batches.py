@@ -97,7 +97,7 @@ def learning_rate(step: int, total_steps: int, recipe: Recipe) -> float:
     if warmup is None:
         warmup = round(recipe.warmup_ratio * total_steps)
     if step < warmup:
-        return recipe.learning_rate * (step + 1) / warmup
+        return recipe.learning_rate * ((step + 1) / warmup)  # never above it, by rounding either
     share = (step - warmup) / max(1, total_steps - warmup)
     if recipe.schedule == "linear":
         return recipe.learning_rate * (1 - share)

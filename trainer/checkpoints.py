@@ -2,7 +2,7 @@
 
 The container holds the adapter, both moments of AdamW and the random states. Its metadata holds the
 step, which gives the data position and the learning rate, what the run was made of, and a digest of
-the tensors. Nothing is pickled.
+all of that and the tensors. Nothing is pickled.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ import torch
 
 from schemas.errors import CheckpointCorrupt
 
-FORMAT = 1
+FORMAT = 2  # 1 had no digest of its progress
 KEY = "lifelog"  # the one entry of the metadata: what `Progress` holds, as JSON
 
 
@@ -47,13 +47,13 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
 class _Metadata(msgspec.Struct, frozen=True, kw_only=True):
     progress: Progress
-    tensors_sha256: str
+    sha256: str  # of progress and tensors
 
 
 def dump(progress: Progress, tensors: Mapping[str, torch.Tensor]) -> bytes:
     """A checkpoint's bytes."""
     held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    metadata = _Metadata(progress=progress, tensors_sha256=_digest(held))
+    metadata = _Metadata(progress=progress, sha256=_digest(progress, held))
     text = msgspec.json.encode(metadata, order="deterministic").decode()
     return safetensors.torch.save(held, metadata={KEY: text})
 
@@ -72,9 +72,9 @@ def load(data: bytes, identity: Identity) -> Checkpoint:
         metadata = msgspec.json.decode(header["__metadata__"][KEY], type=_Metadata)
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CheckpointCorrupt from error
-    if metadata.tensors_sha256 != _digest(tensors):
-        raise CheckpointCorrupt
     progress = metadata.progress
+    if metadata.sha256 != _digest(progress, tensors):
+        raise CheckpointCorrupt
     if progress.format != FORMAT or progress.identity != identity:
         raise CheckpointCorrupt(
             "The checkpoint is of another recipe, dataset, base, kind of machine or version; the "
@@ -83,8 +83,8 @@ def load(data: bytes, identity: Identity) -> Checkpoint:
     return Checkpoint(progress, tensors)
 
 
-def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
-    found = hashlib.sha256()
+def _digest(progress: Progress, tensors: Mapping[str, torch.Tensor]) -> str:
+    found = hashlib.sha256(msgspec.json.encode(progress, order="deterministic") + b"\n")
     for name in sorted(tensors):
         tensor = tensors[name]
         found.update(f"{name}\n{tensor.dtype}\n{tuple(tensor.shape)}\n".encode())

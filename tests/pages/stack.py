@@ -41,6 +41,9 @@ def told(coroutine: Coroutine[Any, Any, T]) -> T:
         return pool.submit(asyncio.run, coroutine).result()
 
 
+LASTS = datetime.timedelta(days=1)  # of tokens: longer than any suite
+
+
 class Surroundings(Processes):
     """Decider, projector and web, each of which may be killed and started again."""
 
@@ -69,7 +72,7 @@ class Pages:
         self._sessions = Sessions(database, Quick(settings.database), access_secret(kek), now)
         self._clients: list[httpx.Client] = []
         self.until_ready()
-        token = told(self._sessions.issue("bearer", OPERATOR, "admin"))[1]
+        token = told(self._sessions.issue("bearer", OPERATOR, "admin", lasts=LASTS))[1]
         self.admin = httpx.Client(
             base_url=self.address, headers={"Authorization": f"Bearer {token}"}, timeout=30
         )
@@ -120,7 +123,7 @@ class Pages:
 
     def client(self, person_id: str) -> httpx.Client:
         """A client with a member's bearer token."""
-        token = told(self._sessions.issue("bearer", person_id, "member"))[1]
+        token = told(self._sessions.issue("bearer", person_id, "member", lasts=LASTS))[1]
         client = httpx.Client(
             base_url=self.address, headers={"Authorization": f"Bearer {token}"}, timeout=30
         )

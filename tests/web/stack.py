@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import datetime
 import os
 import secrets
 import subprocess
@@ -73,9 +74,10 @@ class Web:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(30)
 
     def token(self, person_id: str = OPERATOR, role: Any = "admin") -> str:
-        """A bearer token of anybody's."""
+        """A bearer token of anybody's, for as long as any suite runs."""
         assert self.services is not None
-        return self.run(self.services.sessions.issue("bearer", person_id, role))[1]
+        lasts = datetime.timedelta(days=1)
+        return self.run(self.services.sessions.issue("bearer", person_id, role, lasts=lasts))[1]
 
     def code(self, person_id: str = OPERATOR, role: Any = "admin") -> str:
         """A one-time login code of anybody's."""

@@ -65,6 +65,7 @@ async def test_a_cancelled_job_ends_and_the_other_goes_on(scene: Scene):
     assert joined.slots == 2
 
 
+@pytest.mark.full
 async def test_a_killed_child_is_tried_again_and_the_other_goes_on(scene: Scene):
     async with both_running(scene) as (history, worker, jobs):
         killed, spared = worker.children()
@@ -80,6 +81,7 @@ async def test_a_killed_child_is_tried_again_and_the_other_goes_on(scene: Scene)
     assert len(history.of(events.AttemptEnded)) == 1
 
 
+@pytest.mark.full
 async def test_a_worker_that_is_told_to_stop_gives_both_back(scene: Scene):
     async with both_running(scene) as (history, worker, jobs):
         assert worker.stop() == 0
@@ -93,6 +95,7 @@ async def test_a_worker_that_is_told_to_stop_gives_both_back(scene: Scene):
         assert len([one for one in noted if one.job_id == job]) >= 2
 
 
+@pytest.mark.full
 async def test_a_drained_worker_stops_both_and_one_that_is_resumed_takes_both_up(scene: Scene):
     async with both_running(scene) as (history, worker, jobs):
         drain = commands.DrainWorker(worker_id="w1", grace_s=60)
@@ -108,6 +111,7 @@ async def test_a_drained_worker_stops_both_and_one_that_is_resumed_takes_both_up
     assert all(one.resumed_from_step > 0 for one in started[2:])
 
 
+@pytest.mark.full
 async def test_a_worker_that_is_declared_lost_kills_both_and_is_given_both_anew(scene: Scene):
     async with both_running(scene) as (history, worker, jobs):
         children = worker.children()

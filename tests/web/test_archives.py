@@ -123,8 +123,8 @@ def test_points_are_served_from_rows_and_archive_alike(own: Stack) -> None:
     assert run.rows("DELETE FROM telemetry.metrics WHERE job_id = :job") > 0
     assert run.series() == EXPECTED
     thin = run.series(maxPoints=10)
-    assert thin[-1] == EXPECTED[-1]
-    assert 5 <= len(thin) <= 10
+    assert len(thin) == 10
+    assert thin[-1] == (40, pytest.approx(4 - (37 + 38 + 39 + 40) / 400))  # a bucket's mean
 
 
 def test_an_archive_of_before_that_is_json_is_served_too(own: Stack) -> None:

@@ -96,13 +96,15 @@ class Quick:
     async def _answered(
         self, connection: psycopg.AsyncConnection[Row], query: LiteralString, values: Any
     ) -> Row | None:
+        row, whole = None, False
         try:
             found = await connection.execute(query, values, prepare=True)
-            row = await found.fetchone()
-        except BaseException:
-            await connection.close()  # cancelled in the middle, too: it is of no more use
-            raise
-        self._idle.append(connection)
+            row, whole = await found.fetchone(), True
+        finally:
+            if whole:
+                self._idle.append(connection)
+            else:  # cancelled in the middle, too: it is of no more use
+                await connection.close()
         return row
 
     async def _connected(self) -> psycopg.AsyncConnection[Row]:

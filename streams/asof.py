@@ -7,6 +7,7 @@ from schemas.envelope import Recorded
 from schemas.errors import InvalidBody, InvalidPosition
 from schemas.moments import Moment
 from schemas.topics import Topic
+from streams.history import answered_by
 from streams.log import Log
 
 FIELD = "asOf"
@@ -56,11 +57,7 @@ async def history_until(
         if last_command is None:
             yield found
             continue
-        answered = [one for one in found if _answers(one) <= last_command]
+        answered = [one for one in found if answered_by(one) <= last_command]
         yield answered
         if len(answered) < len(found):  # commands are answered in their order
             return
-
-
-def _answers(recorded: Recorded) -> int:
-    return -1 if recorded.envelope.answers is None else recorded.envelope.answers

@@ -27,7 +27,7 @@ class Received:
     """A command from the log."""
 
     recorded: Recorded
-    authentic: bool  # its MAC holds, and its issuer may send it: `streams.log.verdict`
+    authentic: bool  # its MAC holds, and its issuer may send it: `streams.verdict`
 
 
 class HasTime(Protocol):

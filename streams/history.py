@@ -41,11 +41,12 @@ async def _records(
                 yield recorded
 
 
+def answered_by(recorded: Recorded) -> int:
+    """The offset of the command that an event answers; -1 where it says none."""
+    return -1 if recorded.envelope.answers is None else recorded.envelope.answers
+
+
 def _earliest(heads: Sequence[Recorded | None]) -> int | None:
     """Which of some topics' next events was decided first; None once all are read."""
-    order = [
-        (-1 if head.envelope.answers is None else head.envelope.answers, index)
-        for index, head in enumerate(heads)
-        if head is not None
-    ]
+    order = [(answered_by(head), index) for index, head in enumerate(heads) if head is not None]
     return min(order)[1] if order else None

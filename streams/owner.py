@@ -18,8 +18,9 @@ from schemas.errors import ClusterChanged, RecordCorrupt
 from schemas.telemetry import DeadLetter
 from schemas.topics import DEAD_LETTERS, Topic
 from streams.decisions import Decider, HasTime, Received, enveloped, now_of
-from streams.history import history
-from streams.log import MAX_BATCH_BYTES, Log, Unreadable, verdict
+from streams.history import answered_by, history
+from streams.log import MAX_BATCH_BYTES, Log, Unreadable
+from streams.verdict import verdict
 
 TRANSACTION_MS = 20_000  # the broker aborts one that is open for longer
 ANSWER_WITHIN_MS = 12_000
@@ -90,7 +91,7 @@ class Owner(Generic[S]):
         ends = await self._log.ends(self._decider.events)
         async for recorded in history(self._log, self._decider.events, self._partition, ends):
             self._fold(recorded)
-            last = max(last, -1 if recorded.envelope.answers is None else recorded.envelope.answers)
+            last = max(last, answered_by(recorded))
         self.next = last + 1
         self.generation = generation
 

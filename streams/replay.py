@@ -16,8 +16,9 @@ from schemas.envelope import Envelope, Recorded
 from schemas.events import Event
 from schemas.positions import Partition
 from streams.decisions import DECIDER_VERSION, Decider, HasTime, Received, enveloped, now_of
-from streams.history import history
-from streams.log import Log, verdict
+from streams.history import answered_by, history
+from streams.log import Log
+from streams.verdict import verdict
 
 S = TypeVar("S", bound=HasTime)
 Decided = tuple[Event, Envelope]
@@ -210,7 +211,7 @@ async def replay(
     async for command in _commands(log, decider, partition, ends):
         written: list[Recorded] = []
         async for event in events.until(command.offset):
-            if _answers(event) == command.offset:
+            if answered_by(event) == command.offset:
                 written.append(event)
             else:
                 differences += 1
@@ -261,8 +262,8 @@ class _Events:
         One that runs ahead of its successors is among them: they must not wait for its command.
         """
         while (head := self._head) is not None:
-            second, answers = self._second, _answers(head)
-            ahead = second is not None and self._reached <= _answers(second) < answers
+            second, answers = self._second, answered_by(head)
+            ahead = second is not None and self._reached <= answered_by(second) < answers
             if offset is not None and answers > offset and not ahead:
                 return
             if not ahead:
@@ -281,9 +282,5 @@ async def _commands(
                 yield recorded
 
 
-def _answers(recorded: Recorded) -> int:
-    return -1 if recorded.envelope.answers is None else recorded.envelope.answers
-
-
 def _place(decider: Decider[Any], event: Recorded) -> str:
-    return f"{decider.commands.name}/{event.partition}/{_answers(event)}"
+    return f"{decider.commands.name}/{event.partition}/{answered_by(event)}"

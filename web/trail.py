@@ -61,12 +61,13 @@ class Audit:
         """
         omitted, self._omitted = self._omitted, 0
         event = msgspec.structs.replace(event, omitted=omitted)
-        owner = event.people[0] if len(event.people) == 1 else None
+        owner, recorded = event.people[0] if len(event.people) == 1 else None, False
         try:
             await self._log.append(AUDIT_EVENTS, 0, event, owner=owner, traceparent=traceparent)
-        except BaseException:
-            self._omitted += omitted
-            raise
+            recorded = True
+        finally:
+            if not recorded:
+                self._omitted += omitted
 
     async def try_record(
         self, event: AccessRecorded, counted_as: str, traceparent: str | None = None

@@ -8,7 +8,8 @@ import pytest
 from schemas import authority, commands, events, ids
 from schemas.errors import ClusterChanged, LogUnavailable
 from schemas.topics import ENTRY_EVENTS, JOB_COMMANDS, TOPICS
-from streams.log import Log, Note, Unreadable, administration, create_topics, verdict
+from streams.log import Log, Note, Unreadable, administration, create_topics
+from streams.verdict import verdict
 
 SECRET = b"s" * 32
 

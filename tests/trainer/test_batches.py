@@ -2,7 +2,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as some
 
 from schemas.errors import UnsupportedConfig
@@ -83,6 +83,7 @@ def test_the_order_is_the_seeds_and_differs_between_epochs():
     assert first != [step.rows for step in once if step.epoch == 1]
 
 
+@example(total=3, schedule="linear", warmup=3)  # three times a third of it is more, rounded
 @given(some.integers(1, 300), some.sampled_from(["linear", "cosine"]), some.integers(0, 50))
 def test_the_rate_rises_to_its_peak_and_falls(total: int, schedule: str, warmup: int):
     recipe = Recipe(schedule=schedule, warmup_steps=warmup)

@@ -33,6 +33,12 @@ def test_one_changed_byte_anywhere_is_never_taken_for_the_checkpoint(place: int,
     assert all(torch.equal(found.tensors[name], TENSORS[name]) for name in TENSORS)
 
 
+def test_a_changed_digit_of_a_loss_is_found():
+    assert DATA.count(b"[0.1,") == 1
+    with pytest.raises(CheckpointCorrupt):
+        load(DATA.replace(b"[0.1,", b"[1.1,"), IDENTITY)
+
+
 @pytest.mark.parametrize(
     "data", [b"", b"\x00" * 8, DATA[:-1], DATA[:40], DATA + b"x", b"\x80\x04."]
 )
